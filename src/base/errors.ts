@@ -36,7 +36,10 @@ export class FimbriaError extends Error implements Omit<ErrorDetail, 'cause'> {
   constructor(detail: ErrorDetail) {
     const subject = detail.object === undefined ? detail.op : `${detail.op} ${detail.object}`;
     const hint = detail.hint === undefined ? '' : `; ${detail.hint}`;
-    super(`${subject}: ${detail.why}${hint}`, detail.cause === undefined ? undefined : { cause: detail.cause });
+    super(
+      `${subject}: ${detail.why}${hint}`,
+      detail.cause === undefined ? undefined : { cause: detail.cause },
+    );
     this.name = 'FimbriaError';
     this.code = detail.code;
     this.op = detail.op;
