@@ -87,7 +87,8 @@ export function ipv4Size(prefixLength: number): number {
 
 function splitCidr(what: string, text: string, bits: number): [string, number] {
   const slash = text.indexOf('/');
-  if (slash < 0) throw invalid(what, text, 'the prefix length is missing', `write ${text}/${bits} for one address`);
+  if (slash < 0)
+    throw invalid(what, text, 'the prefix length is missing', `write ${text}/${bits} for one address`);
   const prefixLength = decimal(text.slice(slash + 1), bits);
   if (prefixLength < 0) throw invalid(what, text, `the prefix length is not a number of 0 to ${bits}`);
   return [text.slice(0, slash), prefixLength];

@@ -1,0 +1,37 @@
+/** How an agent's addresses are handed out. */
+export type IpamMode = 'cluster-pool';
+
+/** When network devices are attached to by TCX rather than clsact. */
+export type TcxMode = 'always' | 'devices' | 'never';
+
+/**
+ * What agent and operator run with: parsed from the flat keys of the config directory (a ConfigMap's entries).
+ * Immutable.
+ */
+export interface AgentConfig {
+  readonly clusterName: string;
+  readonly ipamMode: IpamMode;
+  /** Pod ranges of the cluster, canonical, in the order given, without overlaps. */
+  readonly clusterPoolIpv4Cidrs: readonly string[];
+  /** Prefix length of a node's block. */
+  readonly clusterPoolIpv4MaskSize: number;
+  readonly routingMode: 'native' | 'tunnel';
+  readonly tunnelProtocol: 'vxlan';
+  /** UDP port of the tunnel. */
+  readonly tunnelPort: number;
+  /** Native mode: one route per peer's block by its node address. */
+  readonly autoDirectNodeRoutes: boolean;
+  /** One route per pod instead of the block through `cilium_host`. */
+  readonly endpointRoutes: boolean;
+  /** The range that the network behind the nodes routes by itself. */
+  readonly ipv4NativeRoutingCidr?: string;
+  /** Packets go through the node's own stack (netfilter sees them) instead of straight to the device. */
+  readonly hostLegacyRouting: boolean;
+  readonly tcx: TcxMode;
+  /** Bytes; 0 means taken from the node's device. */
+  readonly mtu: number;
+  /** Network devices to attach to; empty means found by themselves. */
+  readonly devices: readonly string[];
+  /** Every flat key, defaults filled in: what `config view` prints. */
+  readonly flat: Readonly<Record<string, string>>;
+}
