@@ -1,0 +1,76 @@
+import { ipv4Overlaps, parseIpv4Cidr } from '../base/addr.ts';
+import { badValue, type Place } from './read.ts';
+import type { SettingValue } from './settings.ts';
+
+/** The widest gap between a range and its blocks: 2¹⁶ blocks, Cilium's own limit. */
+const MAX_MASK_GAP = 16;
+/** Blocks of a single usable pair of addresses are the smallest that make sense. */
+const LONGEST_MASK = 30;
+
+/** Values by path, defaults filled in. */
+export type Resolved = ReadonlyMap<string, SettingValue>;
+
+/**
+ * What no row can tell alone. Throws BAD_VALUES for combinations that cannot work, returns warnings for those that
+ * may not. `at` says how a path is called where the values were written. Pure.
+ */
+export function checkCombinations(values: Resolved, at: (path: string) => Place): string[] {
+  checkPodRanges(values, at);
+  const warnings: string[] = [];
+  const warn = (path: string, text: string): void => {
+    const place = at(path);
+    warnings.push(`${place.source}: ${place.key}: ${text}`);
+  };
+  if (values.get('routingMode') === 'tunnel') {
+    if (values.get('autoDirectNodeRoutes') === true) {
+      throw badValue(
+        at('autoDirectNodeRoutes'),
+        'true makes no sense in tunnel mode: packets to other nodes are encapsulated',
+        `set it to false, or ${at('routingMode').key} to native`,
+      );
+    }
+    if (values.has('ipv4NativeRoutingCIDR')) {
+      warn('ipv4NativeRoutingCIDR', `has no effect in tunnel mode; set ${at('routingMode').key} to native`);
+    }
+  } else if (!values.has('ipv4NativeRoutingCIDR')) {
+    warn(
+      'ipv4NativeRoutingCIDR',
+      'not set in native mode; it will be needed for masquerading, set it to the range that your network routes',
+    );
+  }
+  if (values.get('ipam.operator.clusterPoolIPv4MaskSize') === LONGEST_MASK) {
+    warn(
+      'ipam.operator.clusterPoolIPv4MaskSize',
+      'a block of 30 has two usable addresses, which router and health endpoint take; no pod will fit',
+    );
+  }
+  return warnings;
+}
+
+function checkPodRanges(values: Resolved, at: (path: string) => Place): void {
+  const listPath = 'ipam.operator.clusterPoolIPv4PodCIDRList';
+  const maskPath = 'ipam.operator.clusterPoolIPv4MaskSize';
+  const texts = values.get(listPath) as readonly string[];
+  const mask = values.get(maskPath) as number;
+  if (texts.length === 0) throw badValue(at(listPath), 'the list is empty', 'name at least one range');
+  const ranges = texts.map(text => parseIpv4Cidr(text));
+  for (const [index, range] of ranges.entries()) {
+    const other = ranges.findIndex((earlier, at) => at < index && ipv4Overlaps(earlier, range));
+    if (other >= 0) throw badValue(at(listPath), `${texts[index]} overlaps ${texts[other]}`);
+  }
+  const low = Math.max(...ranges.map(range => range.prefixLength));
+  const high = Math.min(LONGEST_MASK, ...ranges.map(range => range.prefixLength + MAX_MASK_GAP));
+  for (const [index, range] of ranges.entries()) {
+    if (mask >= range.prefixLength && mask <= Math.min(LONGEST_MASK, range.prefixLength + MAX_MASK_GAP))
+      continue;
+    if (low > high) {
+      throw badValue(
+        at(listPath),
+        `no mask size fits all of ${texts.join(', ')}`,
+        'use ranges of similar size',
+      );
+    }
+    const fits = low === high ? `${low}` : `${low}..${high}`;
+    throw badValue(at(maskPath), `${mask} is not a mask for ${texts[index]}`, `use ${fits}`);
+  }
+}

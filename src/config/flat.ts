@@ -1,0 +1,119 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { FimbriaError, messageOf } from '../base/errors.ts';
+import { checkCombinations } from './check.ts';
+import { badValue, flatText, type Place, readValue } from './read.ts';
+import { type SettingValue, settingByFlat, settingByPath, settings } from './settings.ts';
+import type { AgentConfig, IpamMode, TcxMode } from './types.ts';
+
+/** What a tunnel port of 0 stands for. */
+const VXLAN_PORT = 8472;
+
+const at = (path: string): Place => ({ source: 'config', key: settingByPath.get(path)?.flat ?? path });
+
+/**
+ * Reads the flat keys of a ConfigMap, filling in defaults. Keys nobody knows are kept in `flat` and have no effect:
+ * see `unknownFlatKeys`. Throws BAD_VALUES with the key. Pure.
+ */
+export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
+  const resolved = new Map<string, SettingValue>();
+  const complete: Record<string, string> = { ...flat };
+  for (const row of settings) {
+    const text = row.flat === undefined ? undefined : flat[row.flat];
+    if (text !== undefined && text !== '') {
+      const listed = row.type.kind === 'ipv4Ranges' || row.type.kind === 'texts';
+      const raw = listed ? text.split(/[\s,]+/).filter(item => item !== '') : text;
+      resolved.set(row.path, readValue(row, raw, at(row.path)));
+    } else if (row.default !== undefined) resolved.set(row.path, row.default);
+    const value = resolved.get(row.path);
+    if (row.flat === undefined || value === undefined) continue;
+    const shown = flatText(value);
+    if (shown === '') delete complete[row.flat];
+    else complete[row.flat] = shown;
+  }
+  checkCombinations(resolved, at);
+  const get = <T extends SettingValue>(path: string): T => resolved.get(path) as T;
+  const nativeRange = resolved.get('ipv4NativeRoutingCIDR') as string | undefined;
+  return Object.freeze({
+    clusterName: get<string>('cluster.name'),
+    ipamMode: get<string>('ipam.mode') as IpamMode,
+    clusterPoolIpv4Cidrs: get<readonly string[]>('ipam.operator.clusterPoolIPv4PodCIDRList'),
+    clusterPoolIpv4MaskSize: get<number>('ipam.operator.clusterPoolIPv4MaskSize'),
+    routingMode: get<string>('routingMode') as AgentConfig['routingMode'],
+    tunnelProtocol: 'vxlan',
+    tunnelPort: get<number>('tunnelPort') || VXLAN_PORT,
+    autoDirectNodeRoutes: get<boolean>('autoDirectNodeRoutes'),
+    endpointRoutes: get<boolean>('endpointRoutes.enabled'),
+    ...(nativeRange === undefined ? {} : { ipv4NativeRoutingCidr: nativeRange }),
+    hostLegacyRouting: get<boolean>('bpf.hostLegacyRouting'),
+    tcx: get<string>('bpf.tcx') as TcxMode,
+    mtu: get<number>('MTU'),
+    devices: get<readonly string[]>('devices'),
+    flat: Object.freeze(
+      Object.fromEntries(Object.entries(complete).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))),
+    ),
+  });
+}
+
+/** Keys that have no effect, sorted: for a warning at start. */
+export function unknownFlatKeys(flat: Readonly<Record<string, string>>): string[] {
+  return Object.keys(flat)
+    .filter(key => !settingByFlat.has(key))
+    .sort();
+}
+
+/**
+ * The flat keys of a directory with one file per key, as Kubernetes mounts a ConfigMap. Dot files (its bookkeeping)
+ * and directories are passed over; one trailing line end is cut. Throws CONFIG_DIR when it cannot be read.
+ */
+export function readConfigDir(dir: string): Record<string, string> {
+  try {
+    const flat: Record<string, string> = {};
+    for (const name of readdirSync(dir).sort()) {
+      const path = join(dir, name);
+      if (!name.startsWith('.') && statSync(path).isFile())
+        flat[name] = readFileSync(path, 'utf8').replace(/\n$/, '');
+    }
+    return flat;
+  } catch (error) {
+    throw new FimbriaError({
+      code: 'CONFIG_DIR',
+      op: 'read',
+      object: `config directory ${dir}`,
+      why: messageOf(error),
+      cause: error,
+    });
+  }
+}
+
+/** `parseFlat` of a config directory. */
+export function loadConfigDir(dir: string): AgentConfig {
+  return parseFlat(readConfigDir(dir));
+}
+
+/**
+ * Compares a running configuration with the one that shall follow. Refuses what a running cluster cannot survive
+ * (the IPAM mode), returns warnings about what leaves nodes behind. Pure.
+ */
+export function checkUpgrade(before: AgentConfig, after: AgentConfig): string[] {
+  if (before.ipamMode !== after.ipamMode) {
+    throw badValue(
+      { source: 'values', key: 'ipam.mode' },
+      `cannot change from ${before.ipamMode} to ${after.ipamMode} on a running cluster`,
+      'make a new cluster',
+    );
+  }
+  const warnings: string[] = [];
+  if (before.clusterPoolIpv4MaskSize !== after.clusterPoolIpv4MaskSize) {
+    warnings.push(
+      `values: ipam.operator.clusterPoolIPv4MaskSize: nodes keep their /${before.clusterPoolIpv4MaskSize} blocks; only new nodes get a /${after.clusterPoolIpv4MaskSize}`,
+    );
+  }
+  const dropped = before.clusterPoolIpv4Cidrs.filter(range => !after.clusterPoolIpv4Cidrs.includes(range));
+  if (dropped.length > 0) {
+    warnings.push(
+      `values: ipam.operator.clusterPoolIPv4PodCIDRList: nodes keep their blocks of ${dropped.join(', ')}, which the list no longer has`,
+    );
+  }
+  return warnings;
+}

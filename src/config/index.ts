@@ -1,0 +1,5 @@
+export { checkUpgrade, loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from './flat.ts';
+export { parseSet } from './set.ts';
+export { loadValues, mergeValues, parseValues, type Values } from './tree.ts';
+export type { AgentConfig, IpamMode, TcxMode } from './types.ts';
+export { valuesToFlat } from './values.ts';

@@ -1,0 +1,238 @@
+/** What a setting's value may be. Every kind also has a text form: its flat key's value. */
+export type SettingType =
+  | { readonly kind: 'boolean' }
+  | { readonly kind: 'integer'; readonly min: number; readonly max: number }
+  | { readonly kind: 'text'; readonly pattern?: RegExp; readonly meaning?: string }
+  /** `later` are values that Cilium has and Fimbria has not built yet. */
+  | { readonly kind: 'choice'; readonly values: readonly string[]; readonly later?: readonly string[] }
+  | { readonly kind: 'ipv4Range' }
+  | { readonly kind: 'ipv4Ranges' }
+  | { readonly kind: 'texts'; readonly pattern: RegExp; readonly meaning: string }
+  /** Only its "off" value can be written so far. */
+  | { readonly kind: 'any' };
+
+/** A parsed value. Lists are lists of canonical texts. */
+export type SettingValue = boolean | number | string | readonly string[];
+
+/** One row: everything that is known about one Helm value. */
+export interface Setting {
+  /** Dotted Helm path. For `any` and `not-yet` rows it covers what lies below it. */
+  readonly path: string;
+  readonly type: SettingType;
+  /** Left out where absence means something of its own. */
+  readonly default?: SettingValue;
+  /** Its key in the ConfigMap, which `config view` prints. */
+  readonly flat?: string;
+  /**
+   * `built`: does what it says. `not-yet`: only `off` values are taken, anything else is refused.
+   * Keys that Cilium knows and that mean nothing here are in `meaningless.ts`.
+   */
+  readonly status: 'built' | 'not-yet';
+  readonly off?: readonly unknown[];
+  readonly doc: string;
+}
+
+const boolean: SettingType = { kind: 'boolean' };
+
+function built(
+  path: string,
+  flat: string,
+  type: SettingType,
+  initial: SettingValue | undefined,
+  doc: string,
+): Setting {
+  return { path, flat, type, status: 'built', doc, ...(initial === undefined ? {} : { default: initial }) };
+}
+
+/** A switch whose feature does not exist yet; its flat key says `false`. */
+function later(path: string, flat: string | undefined, doc: string): Setting {
+  const row = { path, type: boolean, status: 'not-yet', off: [false, 'false'], doc } as const;
+  return flat === undefined ? row : { ...row, flat, default: false };
+}
+
+/** A whole table of a feature that does not exist yet; only its absence is taken. */
+function laterTable(path: string, doc: string): Setting {
+  return { path, type: { kind: 'any' }, status: 'not-yet', off: [], doc };
+}
+
+/**
+ * Every value that Fimbria understands: the one source for validation, defaults, flat keys and documentation.
+ * Errors are looked for in this order.
+ */
+export const settings: readonly Setting[] = [
+  built(
+    'cluster.name',
+    'cluster-name',
+    {
+      kind: 'text',
+      pattern: /^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/,
+      meaning: 'a name of up to 32 lower-case letters, digits and dashes',
+    },
+    'default',
+    'Name of the cluster, part of every identity.',
+  ),
+  built(
+    'ipam.mode',
+    'ipam',
+    {
+      kind: 'choice',
+      values: ['cluster-pool'],
+      later: ['multi-pool', 'kubernetes', 'crd', 'delegated-plugin'],
+    },
+    'cluster-pool',
+    'Who hands out pod addresses. `cluster-pool`: the operator gives each node one block of the pod ranges. Cannot be changed on a running cluster.',
+  ),
+  built(
+    'ipam.operator.clusterPoolIPv4PodCIDRList',
+    'cluster-pool-ipv4-cidr',
+    { kind: 'ipv4Ranges' },
+    ['10.244.0.0/16'],
+    'Pod ranges of the cluster, used in this order. Append to grow; never change or remove one that is in use.',
+  ),
+  built(
+    'ipam.operator.clusterPoolIPv4MaskSize',
+    'cluster-pool-ipv4-mask-size',
+    { kind: 'integer', min: 0, max: 128 },
+    24,
+    "Prefix length of a node's block. A block's first and last address are not used, the router and the health endpoint take two more.",
+  ),
+  built(
+    'routingMode',
+    'routing-mode',
+    { kind: 'choice', values: ['tunnel', 'native'] },
+    'tunnel',
+    'How packets cross from node to node: encapsulated, or as they are.',
+  ),
+  built(
+    'tunnelProtocol',
+    'tunnel-protocol',
+    { kind: 'choice', values: ['vxlan'], later: ['geneve'] },
+    'vxlan',
+    'The encapsulation of tunnel mode.',
+  ),
+  built(
+    'tunnelPort',
+    'tunnel-port',
+    { kind: 'integer', min: 1, max: 65535 },
+    8472,
+    'UDP port of the tunnel.',
+  ),
+  built(
+    'autoDirectNodeRoutes',
+    'auto-direct-node-routes',
+    boolean,
+    false,
+    "Native mode: install a route to every peer's block by its node address. The nodes must share a network segment.",
+  ),
+  built(
+    'endpointRoutes.enabled',
+    'enable-endpoint-routes',
+    boolean,
+    false,
+    'One route per pod, instead of the whole block through `cilium_host`.',
+  ),
+  built(
+    'ipv4NativeRoutingCIDR',
+    'ipv4-native-routing-cidr',
+    { kind: 'ipv4Range' },
+    undefined,
+    'Native mode: the range that is reachable without masquerading.',
+  ),
+  built(
+    'bpf.hostLegacyRouting',
+    'enable-host-legacy-routing',
+    boolean,
+    true,
+    "Let pod packets pass the node's own stack, where netfilter sees them. `false` takes the short way past it.",
+  ),
+  built(
+    'bpf.tcx',
+    'bpf-tcx',
+    { kind: 'choice', values: ['devices', 'always', 'never'] },
+    'devices',
+    'Attach by TCX links: to long-lived devices only, to pod devices too, or nowhere.',
+  ),
+  built(
+    'MTU',
+    'mtu',
+    { kind: 'integer', min: 0, max: 65535 },
+    0,
+    "Device MTU of pods in bytes; 0 takes that of the node's device.",
+  ),
+  built(
+    'devices',
+    'devices',
+    { kind: 'texts', pattern: /^[^\s/]{1,15}$/, meaning: 'a device name' },
+    [],
+    "The node's network devices; none means that they are found by themselves.",
+  ),
+  later('kubeProxyReplacement', 'kube-proxy-replacement', 'Services in eBPF.'),
+  later('bpf.masquerade', 'enable-bpf-masquerade', 'Masquerading in eBPF.'),
+  later('enableIPv4Masquerade', 'enable-ipv4-masquerade', 'Masquerading of what leaves the cluster.'),
+  later('l2announcements.enabled', 'enable-l2-announcements', 'Answering ARP for service addresses.'),
+  later('externalIPs.enabled', 'enable-external-ips', 'Services on external addresses.'),
+  later('directRoutingSkipUnreachable', 'direct-routing-skip-unreachable', 'Skip peers off the segment.'),
+  laterTable('ipam.operator.autoCreateCiliumPodIPPools', 'Pools of multi-pool mode.'),
+  laterTable('ipam.multiPoolPreAllocation', 'Pre-allocation of multi-pool mode.'),
+  laterTable('ipam.operator.clusterPoolIPv6PodCIDRList', 'IPv6 pod ranges.'),
+  laterTable('extraConfig', 'Flat keys given as they are.'),
+  {
+    path: 'ipv4.enabled',
+    flat: 'enable-ipv4',
+    type: boolean,
+    default: true,
+    status: 'not-yet',
+    off: [true, 'true'],
+    doc: 'Clusters without IPv4.',
+  },
+  {
+    path: 'cluster.id',
+    type: { kind: 'integer', min: 0, max: 255 },
+    status: 'not-yet',
+    off: [0, '0'],
+    doc: 'Cluster mesh.',
+  },
+  {
+    path: 'policyEnforcementMode',
+    flat: 'enable-policy',
+    type: { kind: 'choice', values: ['default', 'never', 'always'] },
+    default: 'default',
+    status: 'not-yet',
+    off: ['default', 'never'],
+    doc: 'When policy is enforced.',
+  },
+  later('ipv6.enabled', 'enable-ipv6', 'IPv6 for pods.'),
+  later('enableIPv6Masquerade', undefined, 'IPv6 masquerading.'),
+  later('hostFirewall.enabled', undefined, "Policy for the node's own traffic."),
+  later('encryption.enabled', undefined, 'Encryption between nodes.'),
+  later('egressGateway.enabled', undefined, 'Egress gateways.'),
+  later('bgpControlPlane.enabled', undefined, 'Announcing ranges by BGP.'),
+  later('bandwidthManager.enabled', undefined, 'Pod bandwidth limits.'),
+  later('localRedirectPolicy', undefined, 'Redirecting services to local pods.'),
+  later('ingressController.enabled', undefined, 'Ingress.'),
+  later('gatewayAPI.enabled', undefined, 'Gateway API.'),
+  later('hubble.enabled', undefined, 'Flow records over gRPC; `monitor` shows packets.'),
+  later('hubble.relay.enabled', undefined, 'Hubble relay.'),
+  later('hubble.ui.enabled', undefined, 'Hubble UI.'),
+  later('clustermesh.useAPIServer', undefined, 'Cluster mesh.'),
+  later('authentication.enabled', undefined, 'Mutual authentication.'),
+  later('ipMasqAgent.enabled', undefined, 'Exceptions from masquerading.'),
+  later('nodePort.enabled', undefined, 'NodePort services without kube-proxy replacement.'),
+  later('socketLB.enabled', undefined, 'Service translation at the socket.'),
+  later('hostPort.enabled', undefined, 'Host ports.'),
+  later('l7Proxy', undefined, 'Policy for application protocols.'),
+  later('vtep.enabled', undefined, 'VXLAN endpoints outside the cluster.'),
+  later('nat46x64Gateway.enabled', undefined, 'NAT46 and NAT64.'),
+  later('enableIPv4BIGTCP', undefined, 'BIG TCP.'),
+  later('enableIPv6BIGTCP', undefined, 'BIG TCP.'),
+  later('sctp.enabled', undefined, 'SCTP.'),
+  later('ciliumEndpointSlice.enabled', undefined, 'Endpoints published in slices.'),
+];
+
+/** Rows by path. */
+export const settingByPath: ReadonlyMap<string, Setting> = new Map(settings.map(row => [row.path, row]));
+
+/** Rows that have a flat key, by it. */
+export const settingByFlat: ReadonlyMap<string, Setting> = new Map(
+  settings.flatMap(row => (row.flat === undefined ? [] : [[row.flat, row] as const])),
+);
