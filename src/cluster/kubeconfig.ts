@@ -1,0 +1,127 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { FimbriaError, messageOf } from '../base/errors.ts';
+import type { ClusterConfig } from './types.ts';
+
+interface Named<K extends string, T> {
+  name: string;
+  value: T | undefined;
+  key: K;
+}
+
+interface ClusterEntry {
+  server?: string;
+  'certificate-authority'?: string;
+  'certificate-authority-data'?: string;
+  'tls-server-name'?: string;
+  'insecure-skip-tls-verify'?: boolean;
+}
+
+interface UserEntry {
+  token?: string;
+  tokenFile?: string;
+  'client-certificate'?: string;
+  'client-certificate-data'?: string;
+  'client-key'?: string;
+  'client-key-data'?: string;
+  exec?: unknown;
+  'auth-provider'?: unknown;
+}
+
+interface ContextEntry {
+  cluster?: string;
+  user?: string;
+  namespace?: string;
+}
+
+/**
+ * Reads a kubeconfig's current context. Relative file names are relative to the file, as kubectl has it.
+ * @throws FimbriaError NOT_FOUND when there is no such file, INVALID when it cannot be used
+ */
+export function loadKubeconfig(path: string): ClusterConfig {
+  const invalid = (why: string, hint?: string): FimbriaError =>
+    new FimbriaError({ code: 'INVALID', op: 'read kubeconfig', object: path, why, ...(hint && { hint }) });
+  let document: Record<string, unknown>;
+  try {
+    document = (parse(readFileSync(path, 'utf8')) ?? {}) as Record<string, unknown>;
+  } catch (error) {
+    if (!existsSync(path)) {
+      throw new FimbriaError({ code: 'NOT_FOUND', op: 'read kubeconfig', object: path, why: 'no such file' });
+    }
+    throw invalid(messageOf(error));
+  }
+  const context = pick<'context', ContextEntry>(document, 'contexts', 'context', document['current-context']);
+  if (!context.value) throw invalid(`no context named "${context.name}"`, 'set current-context');
+  const cluster = pick<'cluster', ClusterEntry>(document, 'clusters', 'cluster', context.value.cluster).value;
+  if (!cluster?.server) throw invalid(`context "${context.name}" names no cluster with a server`);
+  const user = pick<'user', UserEntry>(document, 'users', 'user', context.value.user).value ?? {};
+  if (user.exec ?? user['auth-provider']) {
+    throw invalid(
+      'exec and auth-provider plugins are not supported',
+      'use a token or a client certificate, such as a service account has',
+    );
+  }
+  const base = dirname(resolve(path));
+  const pem = (data: string | undefined, file: string | undefined): string | undefined => {
+    if (data) return Buffer.from(data, 'base64').toString('utf8');
+    return file ? readFileSync(resolve(base, file), 'utf8') : undefined;
+  };
+  return defined({
+    server: cluster.server,
+    ca: pem(cluster['certificate-authority-data'], cluster['certificate-authority']),
+    tlsServerName: cluster['tls-server-name'],
+    insecureSkipTlsVerify: cluster['insecure-skip-tls-verify'],
+    token: user.token,
+    tokenFile: user.tokenFile === undefined ? undefined : resolve(base, user.tokenFile),
+    clientCertificate: pem(user['client-certificate-data'], user['client-certificate']),
+    clientKey: pem(user['client-key-data'], user['client-key']),
+    namespace: context.value.namespace,
+  });
+}
+
+/** The configuration that a Pod finds in itself, or undefined outside a cluster. */
+export function inClusterConfig(
+  env: NodeJS.ProcessEnv = process.env,
+  directory = '/var/run/secrets/kubernetes.io/serviceaccount',
+): ClusterConfig | undefined {
+  const host = env['KUBERNETES_SERVICE_HOST'];
+  if (!host || !existsSync(`${directory}/token`)) return undefined;
+  const authority = host.includes(':') ? `[${host}]` : host;
+  return {
+    server: `https://${authority}:${env['KUBERNETES_SERVICE_PORT'] ?? '443'}`,
+    ca: readFileSync(`${directory}/ca.crt`, 'utf8'),
+    tokenFile: `${directory}/token`,
+    namespace: readFileSync(`${directory}/namespace`, 'utf8').trim(),
+  };
+}
+
+/** The text of a kubeconfig with one context. */
+export function formatKubeconfig(name: string, config: ClusterConfig): string {
+  const base64 = (pem: string | undefined): string | undefined => pem && Buffer.from(pem).toString('base64');
+  return stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [
+      { name, cluster: defined({ server: config.server, 'certificate-authority-data': base64(config.ca) }) },
+    ],
+    users: [{ name, user: defined({ token: config.token }) }],
+    contexts: [{ name, context: defined({ cluster: name, user: name, namespace: config.namespace }) }],
+    'current-context': name,
+  });
+}
+
+function pick<K extends string, T>(
+  document: Record<string, unknown>,
+  list: string,
+  key: K,
+  wanted: unknown,
+): Named<K, T> {
+  const entries = Array.isArray(document[list]) ? (document[list] as Record<string, unknown>[]) : [];
+  const name = String(wanted ?? '');
+  return { name, key, value: entries.find(entry => entry['name'] === name)?.[key] as T | undefined };
+}
+
+function defined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
+}
