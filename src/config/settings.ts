@@ -113,9 +113,9 @@ export const settings: readonly Setting[] = [
   built(
     'tunnelPort',
     'tunnel-port',
-    { kind: 'integer', min: 1, max: 65535 },
+    { kind: 'integer', min: 0, max: 65535 },
     8472,
-    'UDP port of the tunnel.',
+    'UDP port of the tunnel; 0 is 8472.',
   ),
   built(
     'autoDirectNodeRoutes',
