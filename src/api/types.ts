@@ -349,6 +349,16 @@ export interface MapModel {
   cached: boolean;
 }
 
+/** `service list`: one frontend with its backends. */
+export interface ServiceModel {
+  id: number;
+  /** `10.96.0.1:443/TCP`. */
+  frontend: string;
+  type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIPs' | 'HostPort' | 'LocalRedirect';
+  /** In slot order. */
+  backends: { address: string; state: 'active' | 'terminating' | 'quarantined' | 'maintenance' }[];
+}
+
 /** Rows by table of `GET /v1/bpf/{table}`. */
 export interface BpfTables {
   endpoint: BpfEndpointRow;
@@ -405,6 +415,7 @@ export interface AgentHandlers {
   identities(): Promise<IdentityModel[]>;
   ips(): Promise<IpModel[]>;
   maps(): Promise<MapModel[]>;
+  services(): Promise<ServiceModel[]>;
   /** `argument` is the endpoint id of `policy`. */
   bpf<T extends BpfTable>(table: T, argument?: string): Promise<BpfTables[T][]>;
   /** Events from now on, until `signal` aborts. May drop events when the consumer is slow. */
