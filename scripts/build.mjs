@@ -155,7 +155,7 @@ function buildBin() {
         '-Wall',
         '-Wextra',
         '-Werror',
-        '-D_GNU_SOURCE',
+        '-U_FORTIFY_SOURCE',
         '-D_FORTIFY_SOURCE=2',
         '-fstack-protector-strong',
         '-ffunction-sections',
