@@ -1,15 +1,36 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Every struct and enum that user space sees. The single source of truth: the
- * TypeScript codecs in src/maps/abi.gen.ts are generated from this file's BTF.
- * Numbers that Cilium's users know (identities, drop reasons, trace points)
- * are Cilium's. Enums are append-only. No implicit padding anywhere.
+ * Every struct and enum that user space sees, and nothing else. The single
+ * source of truth: src/maps/abi.gen.ts is generated from this file's BTF.
+ * Numbers that Cilium's users know (identities, drop reasons, trace points,
+ * packet marks) are Cilium's. Enums are append-only. No implicit padding:
+ * abi_check.h refuses it. Addresses and ports are in network order, all else
+ * in the machine's.
  */
 #pragma once
 
 #include "types.h"
 
-#define ETH_ALEN_ABI 6
+/* Identities below 256 are reserved; the numbers also travel as VNI. */
+enum identity {
+	IDENTITY_UNKNOWN = 0,
+	IDENTITY_HOST = 1,
+	IDENTITY_WORLD = 2,
+	IDENTITY_UNMANAGED = 3,
+	IDENTITY_HEALTH = 4,
+	IDENTITY_INIT = 5,
+	IDENTITY_REMOTE_NODE = 6,
+};
+
+/*
+ * skb->mark between a program and the stack: magic in 0x0F00, the identity's
+ * low 16 bits in the upper half, its next 8 bits in the lowest byte.
+ */
+enum packet_mark {
+	MARK_MAGIC_HOST = 0x0C00,
+	MARK_MAGIC_IDENTITY = 0x0F00,
+	MARK_MAGIC_MASK = 0x0F00,
+};
 
 /* cilium_lxc: one entry per local address: pods, health, router, node. */
 struct endpoint_key {
@@ -17,18 +38,18 @@ struct endpoint_key {
 };
 
 enum endpoint_flag {
-	ENDPOINT_F_HOST = 1, /* an address of this node itself: hand to the stack */
+	ENDPOINT_F_HOST = 1,	       /* an address of this node itself: hand to the stack */
 	ENDPOINT_F_POLICY_INGRESS = 2, /* slot in cilium_policy_maps is valid and enforced */
 	ENDPOINT_F_POLICY_EGRESS = 4,
 };
 
 struct endpoint_info {
-	__u32 ifindex; /* host side device */
+	__u32 ifindex; /* host side device; 0 for the node's own addresses */
 	__u32 identity;
-	__u16 endpoint_id;
-	__u16 flags; /* enum endpoint_flag */
-	__u8 mac[ETH_ALEN_ABI]; /* pod side */
-	__u8 node_mac[ETH_ALEN_ABI]; /* host side */
+	__u16 endpoint_id;	  /* also the slot in cilium_policy_maps */
+	__u16 flags;		  /* enum endpoint_flag */
+	__u8 mac[MAC_BYTES];	  /* pod side */
+	__u8 node_mac[MAC_BYTES]; /* host side */
 };
 
 /* cilium_ipcache: LPM trie from prefix to who lives there. */
@@ -39,37 +60,136 @@ struct ipcache_key {
 
 enum ipcache_flag {
 	IPCACHE_F_OWN_PODCIDR = 1, /* a block of this node: without endpoint it is nobody (151) */
-	IPCACHE_F_CLUSTER = 2, /* inside the cluster's pod ranges: needs a tunnel endpoint in tunnel mode (160) */
+	IPCACHE_F_CLUSTER = 2,	   /* a pod range: needs a tunnel endpoint in tunnel mode (160) */
 };
 
 struct ipcache_info {
 	__u32 identity;
 	__be32 tunnel_endpoint; /* node address, 0 when none */
-	__u16 flags; /* enum ipcache_flag */
+	__u16 flags;		/* enum ipcache_flag */
 	__u16 reserved;
 };
 
-/* cilium_policy_<id>: inner map of cilium_policy_maps, longest match wins. */
+/*
+ * cilium_policy_<id>, an inner map of cilium_policy_maps. Two lookups are made,
+ * with the peer's identity and with identity 0 (anybody); of the two longest
+ * matches the one that says more about protocol and port wins, and on a tie
+ * the one that names the identity. No match is a drop (133).
+ */
+enum policy_prefix {
+	POLICY_PREFIX_L3 = 64,	     /* direction and identity given */
+	POLICY_PREFIX_L4_PROTO = 80, /* and protocol */
+	POLICY_PREFIX_FULL = 96,     /* and port */
+};
+
+enum policy_direction {
+	POLICY_INGRESS = 0,
+	POLICY_EGRESS = 1,
+};
+
 struct policy_key {
-	__u32 prefixlen; /* POLICY_KEY_BITS when everything is given */
-	__u8 egress; /* 0 ingress, 1 egress */
+	__u32 prefixlen; /* enum policy_prefix */
+	__u8 egress;	 /* enum policy_direction */
 	__u8 reserved[3];
-	__u32 identity; /* 0 any, then the rest of the key is any too */
+	__u32 identity; /* of the peer, 0 anybody */
 	__u8 l4_proto;
 	__u8 reserved2;
-	__be16 dport;
+	__be16 dport; /* 0 in fragments after the first: only rules without port match */
 };
 
 struct policy_entry {
 	__u8 deny;
+	__u8 prefixlen; /* that of the key: how much this rule says */
+	__u8 reserved[2];
+};
+
+enum direction {
+	DIRECTION_INGRESS = 1, /* towards a local endpoint or the host */
+	DIRECTION_EGRESS = 2,  /* away from it */
+};
+
+/* Where in the source a verdict was taken; `source_line` counts within it. */
+enum source_file {
+	SOURCE_LXC_C = 1,
+	SOURCE_HOST_C = 2,
+	SOURCE_NETDEV_C = 3,
+	SOURCE_OVERLAY_C = 4,
+	SOURCE_ARP_H = 5,
+	SOURCE_IPV4_H = 6,
+	SOURCE_POLICY_H = 7,
+	SOURCE_DELIVER_H = 8,
+	SOURCE_ENCAP_H = 9,
+	SOURCE_FIB_H = 10,
+	SOURCE_REMOTE_H = 11,
+};
+
+/* cilium_metrics: packets and bytes, per CPU. */
+struct metrics_key {
+	__u8 reason;	/* enum drop_reason */
+	__u8 direction; /* enum direction */
+	__u16 source_line;
+	__u8 source_file; /* enum source_file */
 	__u8 reserved[3];
 };
 
-/* cilium_metrics: per CPU counters. */
-struct metrics_key {
-	__u8 reason; /* 0 forwarded, 3 seen at interface, else /*
+struct metrics_value {
+	__u64 packets;
+	__u64 bytes; /* whole frames, Ethernet header included */
+};
+
+/* cilium_runtime: what may change without loading programs anew; one entry, index 0. */
+struct runtime_info {
+	__u32 trace; /* 1: every forwarded packet is an event too */
+};
+
+enum event_type {
+	EVENT_DROP = 1,
+	EVENT_TRACE = 4,
+};
+
+/* Trace points, the `code` of EVENT_TRACE. */
+enum trace_point {
+	TRACE_TO_LXC = 0,
+	TRACE_TO_PROXY = 1,
+	TRACE_TO_HOST = 2,
+	TRACE_TO_STACK = 3,
+	TRACE_TO_OVERLAY = 4,
+	TRACE_FROM_LXC = 5,
+	TRACE_FROM_PROXY = 6,
+	TRACE_FROM_HOST = 7,
+	TRACE_FROM_STACK = 8,
+	TRACE_FROM_OVERLAY = 9,
+	TRACE_FROM_NETWORK = 10,
+	TRACE_TO_NETWORK = 11,
+};
+
+enum event_size {
+	EVENT_PACKET_BYTES = 128,
+};
+
+/* cilium_events: one record of the ring buffer. */
+struct event {
+	__u64 time_ns;	  /* since boot, as CLOCK_MONOTONIC */
+	__u8 type;	  /* enum event_type */
+	__u8 code;	  /* enum drop_reason or enum trace_point, by type */
+	__u8 direction;	  /* enum direction */
+	__u8 source_file; /* enum source_file */
+	__u16 source_line;
+	__u16 endpoint_id; /* the local endpoint concerned, 0 when none */
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 ifindex;	 /* device whose program speaks */
+	__u32 flow_hash; /* 0 when the kernel had none */
+	__u32 mark;
+	__u32 packet_bytes;   /* whole frame */
+	__u32 captured_bytes; /* valid part of `packet` */
+	__u32 reserved;
+	__u8 packet[EVENT_PACKET_BYTES];
+};
+
+/*
  * Why a packet was dropped; the number is what metrics and monitor print.
- * Programs return the negative number. src/monitor/reasons.ts has the texts.
+ * src/monitor has the texts.
  */
 enum drop_reason {
 	REASON_FORWARDED = 0,
@@ -86,5 +206,7 @@ enum drop_reason {
 	DROP_NO_TUNNEL_ENDPOINT = 160,
 	DROP_FIB_FAILED = 169,
 	DROP_INVALID_IDENTITY = 171,
+	DROP_POLICY_DENY = 181,
 	DROP_TTL_EXCEEDED = 196,
+	DROP_POLICY_MAP_MISSING = 203,
 };

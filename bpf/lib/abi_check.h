@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The sizes user space relies on. A hole would be read as garbage by map dumps and hash keys. */
+#pragma once
+
+#include "abi.h"
+
+_Static_assert(sizeof(struct endpoint_key) == 4, "endpoint_key");
+_Static_assert(sizeof(struct endpoint_info) == 24, "endpoint_info");
+_Static_assert(sizeof(struct ipcache_key) == 8, "ipcache_key");
+_Static_assert(sizeof(struct ipcache_info) == 12, "ipcache_info");
+_Static_assert(sizeof(struct policy_key) == 16, "policy_key");
+_Static_assert(offsetof(struct policy_key, l4_proto) == 4 + POLICY_PREFIX_L3 / 8, "policy_key L3");
+_Static_assert(offsetof(struct policy_key, dport) == 4 + POLICY_PREFIX_L4_PROTO / 8,
+	       "policy_key L4");
+_Static_assert(sizeof(struct policy_key) == 4 + POLICY_PREFIX_FULL / 8, "policy_key whole");
+_Static_assert(sizeof(struct policy_entry) == 4, "policy_entry");
+_Static_assert(sizeof(struct metrics_key) == 8, "metrics_key");
+_Static_assert(sizeof(struct metrics_value) == 16, "metrics_value");
+_Static_assert(sizeof(struct runtime_info) == 4, "runtime_info");
+_Static_assert(sizeof(struct event) == 48 + EVENT_PACKET_BYTES, "event");

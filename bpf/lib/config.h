@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Node-wide options, written by user space before the object is loaded. The
+ * verifier then knows their values and removes the branches not taken, so one
+ * object serves every configuration. Every object has every option.
+ */
+#pragma once
+
+#include "types.h"
+
+/* Remote pods are reached through cilium_vxlan, not through the node network. */
+const volatile bool cfg_tunnel = false;
+/* Every endpoint has its own route and cil_to_container on its device. */
+const volatile bool cfg_endpoint_routes = false;
+/* `Host: BPF`: pods bypass the host's network stack. */
+const volatile bool cfg_host_routing = false;
+const volatile __u32 cfg_overlay_ifindex = 0;
+const volatile __u32 cfg_host_ifindex = 0; /* cilium_host */
+const volatile __u32 cfg_net_ifindex = 0;  /* cilium_net */
+const volatile __u32 cfg_mtu = 0;	   /* of the pods' devices */
+/* Largest inner IPv4 packet that fits through the tunnel: the route MTU of pods in tunnel mode. */
+const volatile __u32 cfg_tunnel_mtu = 0;

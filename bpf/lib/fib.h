@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Out of the node without the host's network stack, by the kernel's own routes. */
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "stack.h"
+
+#define ADDRESS_FAMILY_IPV4 2 /* AF_INET; <sys/socket.h> is no header for these programs */
+
+/*
+ * The route decides; the neighbour is left to bpf_redirect_neigh even where the
+ * lookup has found it, because only that marks the neighbour as used: an entry
+ * that is merely read is never verified again, and a moved gateway never noticed.
+ * Every other answer (no route, too big, blackhole, forwarding off, local) goes
+ * to the stack, which does what it always does, ICMP errors included.
+ */
+static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ipv4_packet *packet,
+					  const struct flow *flow)
+{
+	struct iphdr *ip = packet->ip;
+	struct bpf_redir_neigh next_hop = {.nh_family = ADDRESS_FAMILY_IPV4};
+	struct bpf_fib_lookup lookup = {
+		.family = ADDRESS_FAMILY_IPV4,
+		.l4_protocol = ip->protocol,
+		.tos = ip->tos,
+		.ipv4_src = ip->saddr,
+		.ipv4_dst = ip->daddr,
+		.ifindex = skb->ifindex,
+	};
+	int result;
+
+	if (unlikely(!ttl_allows_forwarding(ip)))
+		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
+	lookup.tot_len = wire_bytes(skb, ip);
+	result = bpf_fib_lookup(skb, &lookup, sizeof(lookup), 0);
+	if (unlikely(result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH))
+		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
+
+	next_hop.ipv4_nh =
+		lookup.ipv4_dst; /* the gateway, or the destination itself on a link route */
+	decrement_ttl(ip);
+	forwarded(skb, flow, TRACE_TO_NETWORK, SOURCE_FIB_H);
+	return bpf_redirect_neigh(lookup.ifindex, &next_hop, sizeof(next_hop), 0);
+}

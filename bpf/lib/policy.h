@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * An endpoint's policy. Endpoints without the flag never get here, hence not
+ * inlined. Nothing is remembered between packets: a reply needs its own rule.
+ */
+#pragma once
+
+#include <linux/in.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "ipv4.h"
+#include "maps.h"
+
+/* Destination port in network order; 0 where the protocol has none, and in later fragments. */
+static __always_inline int load_dport(struct __sk_buff *skb, const struct iphdr *ip, __be16 *dport)
+{
+	const __u32 dport_offset = 2; /* the same in TCP, UDP and SCTP */
+
+	*dport = 0;
+	switch (ip->protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+		if (is_later_fragment(ip))
+			return 0;
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4 + dport_offset, dport,
+				       sizeof(*dport)) < 0)
+			return DROP(SOURCE_POLICY_H, DROP_INVALID);
+	}
+	return 0;
+}
+
+/* 0 or a drop. `peer` is the source's identity for ingress, the destination's for egress. */
+static __noinline int enforce_policy(struct __sk_buff *skb, __u32 endpoint_id, __u32 peer,
+				     __u32 direction)
+{
+	const struct policy_entry *by_identity, *by_anybody, *entry;
+	struct policy_key key = {
+		.prefixlen = POLICY_PREFIX_FULL,
+		.egress = direction,
+		.identity = peer,
+	};
+	struct ipv4_packet packet;
+	void *policy;
+	int error;
+
+	if (!point_at_headers(skb, &packet))
+		return DROP(SOURCE_POLICY_H, DROP_INVALID);
+	policy = bpf_map_lookup_elem(&cilium_policy_maps, &endpoint_id);
+	if (!policy)
+		return DROP(SOURCE_POLICY_H, DROP_POLICY_MAP_MISSING);
+	key.l4_proto = packet.ip->protocol;
+	error = load_dport(skb, packet.ip, &key.dport);
+	if (error)
+		return error;
+
+	by_identity = bpf_map_lookup_elem(policy, &key);
+	key.identity = IDENTITY_UNKNOWN;
+	by_anybody = bpf_map_lookup_elem(policy, &key);
+	entry = by_identity ? by_identity : by_anybody;
+	if (!entry)
+		return DROP(SOURCE_POLICY_H, DROP_POLICY);
+	if (by_identity && by_anybody && by_anybody->prefixlen > by_identity->prefixlen)
+		entry = by_anybody;
+	if (entry->deny)
+		return DROP(SOURCE_POLICY_H, DROP_POLICY_DENY);
+	return 0;
+}
+
+static __always_inline int ingress_policy(struct __sk_buff *skb,
+					  const struct endpoint_info *endpoint, __u32 source)
+{
+	if (likely(!(endpoint->flags & ENDPOINT_F_POLICY_INGRESS)))
+		return 0;
+	return enforce_policy(skb, endpoint->endpoint_id, source, POLICY_INGRESS);
+}
+
+static __always_inline int egress_policy(struct __sk_buff *skb,
+					 const struct endpoint_info *endpoint, __u32 destination)
+{
+	if (likely(!(endpoint->flags & ENDPOINT_F_POLICY_EGRESS)))
+		return 0;
+	return enforce_policy(skb, endpoint->endpoint_id, destination, POLICY_EGRESS);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The host side of every pod's veth. Seen from the host: what a pod sends
+ * comes in at ingress, what it receives goes out at egress.
+ */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/arp.h"
+#include "lib/deliver.h"
+#include "lib/encap.h"
+#include "lib/fib.h"
+#include "lib/remote.h"
+
+/* A pod sends from its own device, address and MAC, or not at all. */
+static __always_inline bool is_genuine(struct __sk_buff *skb, const struct endpoint_info *source,
+				       const struct ethhdr *eth)
+{
+	return source && source->ifindex == skb->ifindex && mac_equal(eth->h_source, source->mac);
+}
+
+static __always_inline int to_remote(struct __sk_buff *skb, const struct ipv4_packet *packet,
+				     const struct endpoint_info *source, struct flow *flow)
+{
+	const struct ipcache_info *remote = lookup_ipcache(packet->ip->daddr);
+	int error;
+
+	flow->destination_identity = remote ? remote->identity : IDENTITY_WORLD;
+	error = egress_policy(skb, source, flow->destination_identity);
+	if (error)
+		return error;
+	error = refuse_unreachable(remote);
+	if (error)
+		return error;
+	if (behind_tunnel(remote))
+		return encapsulate_from_pod(skb, packet, remote, flow);
+	if (cfg_host_routing)
+		return route_from_pod(skb, packet, flow);
+	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_LXC_C);
+}
+
+static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct endpoint_info *source, *destination;
+	struct ipv4_packet packet;
+	int error;
+
+	error = parse_ipv4(skb, &packet);
+	if (error)
+		return error;
+	source = lookup_endpoint(packet.ip->saddr);
+	if (unlikely(!is_genuine(skb, source, packet.eth)))
+		return DROP(SOURCE_LXC_C, DROP_INVALID_SIP);
+	flow->source_identity = source->identity;
+	flow->endpoint_id = source->endpoint_id;
+
+	destination = lookup_endpoint(packet.ip->daddr);
+	if (!destination)
+		return to_remote(skb, &packet, source, flow);
+	flow->destination_identity = destination->identity;
+	error = egress_policy(skb, source, flow->destination_identity);
+	if (error)
+		return error;
+	if (destination->flags & ENDPOINT_F_HOST)
+		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_LXC_C);
+	return deliver(skb, &packet, destination, flow);
+}
+
+SEC("tc")
+int cil_from_container(struct __sk_buff *skb)
+{
+	struct flow flow = {.direction = DIRECTION_EGRESS};
+	int verdict;
+
+	if (unlikely(skb->vlan_present))
+		verdict = DROP(SOURCE_LXC_C, DROP_UNKNOWN_L3);
+	else if (likely(skb->protocol == bpf_htons(ETH_P_IP)))
+		verdict = from_container_ipv4(skb, &flow);
+	else if (skb->protocol == bpf_htons(ETH_P_ARP))
+		verdict = from_container_arp(skb);
+	else
+		verdict = DROP(SOURCE_LXC_C, DROP_UNKNOWN_L3);
+	return finish(skb, verdict, &flow);
+}
+
+static __always_inline int to_container_ipv4(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct endpoint_info *endpoint;
+	struct ipv4_packet packet;
+	int error;
+
+	error = parse_ipv4(skb, &packet);
+	if (error)
+		return error;
+	flow->source_identity = identity_from_stack(skb, packet.ip->saddr);
+	endpoint = lookup_endpoint(packet.ip->daddr);
+	/* A route that outlived its pod, or a packet for another one. */
+	if (!endpoint || endpoint->ifindex != skb->ifindex)
+		return DROP(SOURCE_LXC_C, DROP_UNROUTABLE);
+	flow->destination_identity = endpoint->identity;
+	flow->endpoint_id = endpoint->endpoint_id;
+	error = ingress_policy(skb, endpoint, flow->source_identity);
+	if (error)
+		return error;
+	forwarded(skb, flow, TRACE_TO_LXC, SOURCE_LXC_C);
+	return TC_ACT_OK;
+}
+
+SEC("tc")
+int cil_to_container(struct __sk_buff *skb)
+{
+	struct flow flow = {.direction = DIRECTION_INGRESS};
+	int verdict;
+
+	if (likely(skb->protocol == bpf_htons(ETH_P_IP)))
+		verdict = to_container_ipv4(skb, &flow);
+	else if (skb->protocol == bpf_htons(ETH_P_ARP))
+		verdict =
+			TC_ACT_OK; /* the stack's questions about the pod, and our own answers to it */
+	else
+		verdict = DROP(SOURCE_LXC_C, DROP_UNKNOWN_L3);
+	return finish(skb, verdict, &flow);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

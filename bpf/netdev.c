@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Ingress of the node's own network devices. Most of what passes here is the
+ * machine's own traffic: whatever is not clearly for a pod goes on untouched
+ * and uncounted.
+ */
+#include <linux/bpf.h>
+#include <linux/if_packet.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/deliver.h"
+#include "lib/remote.h"
+
+static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct endpoint_info *destination;
+	const struct ipcache_info *remote;
+	struct ipv4_packet packet;
+
+	if (parse_ipv4(skb, &packet))
+		return TC_ACT_OK; /* the stack has its own counters for these */
+	destination = lookup_endpoint(packet.ip->daddr);
+	if (destination) {
+		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */
+		if (!cfg_host_routing || destination->flags & ENDPOINT_F_HOST)
+			return TC_ACT_OK;
+		flow->source_identity = identity_of_address(packet.ip->saddr);
+		flow->destination_identity = destination->identity;
+		return deliver(skb, &packet, destination, flow);
+	}
+	remote = lookup_ipcache(packet.ip->daddr);
+	if (remote)
+		flow->destination_identity = remote->identity;
+	return refuse_unreachable(remote) ?: TC_ACT_OK;
+}
+
+SEC("tc")
+int cil_from_netdev(struct __sk_buff *skb)
+{
+	struct flow flow = {.direction = DIRECTION_INGRESS};
+
+	/* Frames for other stations are seen in promiscuous mode only; tagged ones belong to a VLAN device. */
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST ||
+	    skb->vlan_present)
+		return TC_ACT_OK;
+	return finish(skb, from_netdev_ipv4(skb, &flow), &flow);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

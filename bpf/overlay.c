@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* cilium_vxlan: what other nodes send through the tunnel, and a count of what we send. */
+#include <linux/bpf.h>
+#include <linux/if_packet.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/deliver.h"
+#include "lib/encap.h"
+#include "lib/remote.h"
+
+static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct endpoint_info *destination;
+	struct bpf_tunnel_key key = {};
+	struct ipv4_packet packet;
+	int error;
+
+	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0) < 0)
+		return DROP(SOURCE_OVERLAY_C, DROP_TUNNEL_KEY);
+	flow->source_identity = key.tunnel_id;
+	/* Nobody may claim to be this node's host. */
+	if (unlikely(key.tunnel_id == IDENTITY_UNKNOWN || key.tunnel_id == IDENTITY_HOST))
+		return DROP(SOURCE_OVERLAY_C, DROP_INVALID_IDENTITY);
+	/* The inner frame names no MAC of ours; neither stack nor pod takes another station's. */
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+
+	error = parse_ipv4(skb, &packet);
+	if (error)
+		return error;
+	destination = lookup_endpoint(packet.ip->daddr);
+	if (likely(destination)) {
+		flow->destination_identity = destination->identity;
+		if (!(destination->flags & ENDPOINT_F_HOST))
+			return deliver(skb, &packet, destination, flow);
+		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_OVERLAY_C);
+	}
+	error = refuse_unreachable(lookup_ipcache(packet.ip->daddr));
+	if (error)
+		return error;
+	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_OVERLAY_C);
+}
+
+SEC("tc")
+int cil_from_overlay(struct __sk_buff *skb)
+{
+	struct flow flow = {.direction = DIRECTION_INGRESS};
+	int verdict;
+
+	if (likely(skb->protocol == bpf_htons(ETH_P_IP) && !skb->vlan_present))
+		verdict = from_overlay_ipv4(skb, &flow);
+	else
+		verdict = DROP(SOURCE_OVERLAY_C, DROP_UNKNOWN_L3);
+	return finish(skb, verdict, &flow);
+}
+
+/*
+ * Counted as seen at the interface: the program that sent the packet here has
+ * counted its verdict. A packet without key is the device's own chatter (MLD,
+ * router solicitation), which the tunnel discards.
+ */
+SEC("tc")
+int cil_to_overlay(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = {};
+
+	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0) == 0)
+		count_packet(skb, REASON_INTERFACE, DIRECTION_EGRESS, SOURCE_OVERLAY_C, __LINE__);
+	return TC_ACT_OK;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
