@@ -1,7 +1,6 @@
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { z } from 'zod';
 import { FimbriaError } from '../base/errors.ts';
@@ -53,9 +52,29 @@ function parse(schema: z.ZodType | undefined, value: unknown, place: string): un
   });
 }
 
+/** The request's body as text. Reading stops at the bound, so a client cannot fill the agent's memory. */
+async function textBody(c: Context): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) {
+      throw new FimbriaError({
+        code: 'TOO_LARGE',
+        op: 'read',
+        object: 'body',
+        why: `it is larger than ${MAX_BODY_BYTES} bytes`,
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
 async function jsonBody(c: Context): Promise<unknown> {
+  const text = await textBody(c);
   try {
-    return await c.req.json();
+    return JSON.parse(text);
   } catch {
     throw new FimbriaError({ code: 'INVALID', op: 'read', object: 'body', why: 'it is not JSON' });
   }
@@ -146,7 +165,7 @@ function implement(handlers: AgentHandlers, streams: Set<AbortController>): Impl
       for (const [name, value] of Object.entries(rest)) {
         if (value !== undefined) env[name.slice(2).toUpperCase().replaceAll('-', '_')] = value;
       }
-      const reply = await handlers.cni({ command, env, stdin: await c.req.text() });
+      const reply = await handlers.cni({ command, env, stdin: await textBody(c) });
       const status = reply.status as ContentfulStatusCode;
       return reply.body === undefined ? c.body('', status) : c.json(reply.body as object, status);
     },
@@ -186,15 +205,6 @@ export function createApp(
 ): Hono {
   const app = new Hono();
   const implementation = implement(handlers, streams);
-  const tooLarge = (): never => {
-    throw new FimbriaError({
-      code: 'TOO_LARGE',
-      op: 'read',
-      object: 'body',
-      why: `it is larger than ${MAX_BODY_BYTES} bytes`,
-    });
-  };
-  app.use(bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
   for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
     const run = implementation[name] as (input: unknown, c: Context) => Response | Promise<Response>;
     app.on(operation.method, `/v1${operation.path.replace(/\{(\w+)\}/g, ':$1')}`, async c => {
