@@ -21,7 +21,7 @@ export interface NodeBlocks {
   /** RFC 3339; the older node is served first, and is right when two claim the same block. */
   readonly createdAt: string;
   readonly podCidrs: readonly string[];
-  /** Block that was written for this node but is not seen on it yet: nobody else may get it. */
+  /** Block that was written for this node but is not seen on it yet: it keeps it, nobody else gets it. */
   readonly promised?: string;
 }
 
@@ -84,7 +84,7 @@ export function decideBlocks(pool: ClusterPool, nodes: readonly NodeBlocks[]): B
   const inOrder = [...nodes].sort(older);
 
   for (const node of inOrder) {
-    for (const text of [...node.podCidrs, ...(node.promised === undefined ? [] : [node.promised])]) {
+    for (const text of node.podCidrs) {
       const cidr = tryParse(text);
       if (cidr === undefined) {
         errors.set(
@@ -93,24 +93,29 @@ export function decideBlocks(pool: ClusterPool, nodes: readonly NodeBlocks[]): B
         );
         continue;
       }
-      if (!held.some(other => other.node === node.name && other.cidr.network === cidr.network)) {
-        held.push({ cidr, node: node.name });
-      }
+      held.push({ cidr, node: node.name });
       for (const range of ranges) range.take(cidr);
     }
   }
   for (const [node, text] of findConflicts(held, inOrder)) errors.set(node, text);
 
+  const waiting = inOrder.filter(node => node.podCidrs.length === 0);
+  // Promises first: a promise whose block somebody else has meanwhile is void, its node gets another block.
+  const promises = new Map<string, string>();
+  for (const node of waiting) {
+    const cidr = node.promised === undefined ? undefined : tryParse(node.promised);
+    if (cidr === undefined || held.some(other => ipv4Overlaps(other.cidr, cidr))) continue;
+    promises.set(node.name, formatIpv4Cidr(cidr));
+    held.push({ cidr, node: node.name });
+    for (const range of ranges) range.take(cidr);
+  }
   const assign: { node: string; cidr: string }[] = [];
-  for (const node of inOrder) {
-    if (node.podCidrs.length > 0) continue;
-    if (node.promised !== undefined) {
-      assign.push({ node: node.name, cidr: node.promised });
-      continue;
-    }
-    const block = firstFree(ranges);
-    if (block !== undefined) assign.push({ node: node.name, cidr: formatIpv4Cidr(block) });
-    else errors.set(node.name, exhausted(pool, node.name, ranges));
+  for (const node of waiting) {
+    const promised = promises.get(node.name);
+    const block = promised === undefined ? firstFree(ranges) : undefined;
+    const cidr = promised ?? (block === undefined ? undefined : formatIpv4Cidr(block));
+    if (cidr === undefined) errors.set(node.name, exhausted(pool, node.name, ranges));
+    else assign.push({ node: node.name, cidr });
   }
   return { assign, errors };
 }

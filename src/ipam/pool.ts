@@ -121,12 +121,6 @@ export class AddressPool {
     return this.#owners.get(parseIpv4(address));
   }
 
-  /** Addresses of one owner, ascending. */
-  addressesOf(owner: AddressOwner): string[] {
-    const key = ownerKey(owner);
-    return this.allocations().flatMap(held => (ownerKey(held.owner) === key ? [held.address] : []));
-  }
-
   /** Everything in use, by ascending address. */
   allocations(): Allocation[] {
     return [...this.#owners]
