@@ -15,8 +15,5 @@ const volatile bool cfg_endpoint_routes = false;
 /* `Host: BPF`: pods bypass the host's network stack. */
 const volatile bool cfg_host_routing = false;
 const volatile __u32 cfg_overlay_ifindex = 0;
-const volatile __u32 cfg_host_ifindex = 0; /* cilium_host */
-const volatile __u32 cfg_net_ifindex = 0;  /* cilium_net */
-const volatile __u32 cfg_mtu = 0;	   /* of the pods' devices */
 /* Largest inner IPv4 packet that fits through the tunnel: the route MTU of pods in tunnel mode. */
 const volatile __u32 cfg_tunnel_mtu = 0;
