@@ -1,0 +1,67 @@
+import type { BpfMap } from '../kernel/libbpf/index.ts';
+
+/** What a view needs of a map: a `BpfMap`, or a test's stand-in. */
+export type RawMap = Pick<
+  BpfMap,
+  'name' | 'lookup' | 'update' | 'delete' | 'entries' | 'updateBatch' | 'deleteBatch'
+>;
+
+/** How keys and values of one map are said in TypeScript. Pure. */
+export interface Shape<K, V> {
+  encodeKey(key: K): Uint8Array;
+  decodeKey(bytes: Uint8Array): K;
+  /** Some values repeat a part of their key, hence `key`. */
+  encodeValue(value: V, key: K): Uint8Array;
+  decodeValue(bytes: Uint8Array): V;
+}
+
+/**
+ * A kernel map with typed keys and values. Holds no state and does not own the map: whoever opened it closes it.
+ * Every method is one or a few system calls, synchronous; errors are those of `BpfMap`, plus INVALID_ADDRESS for
+ * addresses that are none.
+ */
+export class TypedMap<K, V> {
+  readonly map: RawMap;
+  readonly #shape: Shape<K, V>;
+
+  constructor(map: RawMap, shape: Shape<K, V>) {
+    this.map = map;
+    this.#shape = shape;
+  }
+
+  get(key: K): V | undefined {
+    const bytes = this.map.lookup(this.#shape.encodeKey(key));
+    return bytes === undefined ? undefined : this.#shape.decodeValue(bytes);
+  }
+
+  /** Writes one entry, replacing an existing one at once. */
+  set(key: K, value: V): void {
+    this.map.update(this.#shape.encodeKey(key), this.#shape.encodeValue(value, key));
+  }
+
+  /** Removes one entry; false when it was not there. */
+  delete(key: K): boolean {
+    return this.map.delete(this.#shape.encodeKey(key));
+  }
+
+  /** Every entry, in the kernel's order. Entries that change during the walk may be missed. */
+  *entries(): IterableIterator<[K, V]> {
+    for (const [key, value] of this.map.entries())
+      yield [this.#shape.decodeKey(key), this.#shape.decodeValue(value)];
+  }
+
+  /** Writes many entries. Not atomic: when it throws, those before the refused one are written. */
+  updateBatch(entries: Iterable<readonly [K, V]>): void {
+    this.map.updateBatch(
+      Array.from(entries, ([key, value]) => [
+        this.#shape.encodeKey(key),
+        this.#shape.encodeValue(value, key),
+      ]),
+    );
+  }
+
+  /** Removes many keys; returns how many were there. */
+  deleteBatch(keys: Iterable<K>): number {
+    return this.map.deleteBatch(Array.from(keys, key => this.#shape.encodeKey(key)));
+  }
+}
