@@ -1,0 +1,163 @@
+import { connectionSummary, type Dissection, dissect, l4ProtoText } from './dissect.ts';
+import {
+  directionText,
+  reasonText,
+  sourceFileName,
+  TRACE_FROM_ENDPOINT,
+  TRACE_TO_ENDPOINT,
+  tracePointName,
+  tracePointText,
+} from './reasons.ts';
+
+/** Numbers of `enum event_type`; Cilium's. */
+export const EVENT_DROP = 1;
+export const EVENT_TRACE = 4;
+
+const DIRECTION_INGRESS = 1;
+
+/** One record of `cilium_events`, decoded: the fields of `struct event`. Numbers are host order, unsigned. */
+export interface DatapathEvent {
+  /** Nanoseconds since boot. */
+  readonly timeNs: bigint;
+  /** EVENT_DROP or EVENT_TRACE. */
+  readonly type: number;
+  /** A drop reason or a trace point, by type. */
+  readonly code: number;
+  readonly direction: number;
+  readonly sourceFile: number;
+  readonly sourceLine: number;
+  /** The local endpoint concerned, 0 when there is none. */
+  readonly endpointId: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+  /** Device whose program speaks, 0 when unknown. */
+  readonly ifindex: number;
+  readonly flowHash: number;
+  readonly mark: number;
+  /** Bytes of the whole frame; `packet` may hold fewer. */
+  readonly packetBytes: number;
+  /** The captured beginning of the frame. */
+  readonly packet: Uint8Array;
+}
+
+/** What the node knows about numbers in events. */
+export interface EventLookups {
+  /** Device name, undefined when it is gone. */
+  ifname(ifindex: number): string | undefined;
+  /** `host`, `world`, `unknown`, or the number: `identityText` of the identity layer. */
+  identityText(id: number): string;
+}
+
+/** The destination's endpoint id: known where a packet goes towards a local endpoint, else 0. */
+function destinationEndpoint(event: DatapathEvent): number {
+  if (event.type === EVENT_TRACE) return event.code === TRACE_TO_ENDPOINT ? event.endpointId : 0;
+  return event.direction === DIRECTION_INGRESS ? event.endpointId : 0;
+}
+
+/** The source's endpoint id, else 0. */
+function sourceEndpoint(event: DatapathEvent): number {
+  if (event.type === EVENT_TRACE) return event.code === TRACE_FROM_ENDPOINT ? event.endpointId : 0;
+  return event.direction === DIRECTION_INGRESS ? 0 : event.endpointId;
+}
+
+/** The device by name where it still has one; 0 stays 0. */
+function ifText(event: DatapathEvent, lookups: EventLookups): string {
+  return event.ifindex === 0 ? '0' : (lookups.ifname(event.ifindex) ?? String(event.ifindex));
+}
+
+/** Only a packet delivered to an endpoint shows where it came from; elsewhere Cilium prints zeros. */
+function originalIp(event: DatapathEvent, packet: Dissection): string {
+  return (event.code === TRACE_TO_ENDPOINT ? packet.ip?.source : undefined) ?? '0.0.0.0';
+}
+
+function identitiesText(event: DatapathEvent, lookups: EventLookups): string {
+  return `identity ${lookups.identityText(event.sourceIdentity)}->${lookups.identityText(event.destinationIdentity)}`;
+}
+
+/** The line that `monitor` prints, without line end. Never throws. */
+export function formatEvent(event: DatapathEvent, lookups: EventLookups): string {
+  const packet = dissect(event.packet);
+  const identities = identitiesText(event, lookups);
+  const flow = `flow 0x${event.flowHash.toString(16)}`;
+  const summary = connectionSummary(packet);
+  if (event.type === EVENT_DROP) {
+    const place = `file ${sourceFileName(event.sourceFile)}:${event.sourceLine}`;
+    return `xx drop (${reasonText(event.code)}) ${flow} to endpoint ${destinationEndpoint(event)}, ifindex ${event.ifindex}, ${place}, , ${identities}: ${summary}`;
+  }
+  if (event.type === EVENT_TRACE) {
+    const point = tracePointText(event.code, event.endpointId);
+    return `${point} ${flow} , ${identities} state unknown ifindex ${ifText(event, lookups)} orig-ip ${originalIp(event, packet)}: ${summary}`;
+  }
+  return `?? event ${event.type} ${flow} , ${identities}: ${summary}`;
+}
+
+/** Layers as Cilium's JSON has them: texts for layers 2 to 4. */
+function layers(packet: Dissection): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  if (packet.ethernet) result.l2 = { src: packet.ethernet.source, dst: packet.ethernet.destination };
+  if (packet.ip) result.l3 = { src: packet.ip.source, dst: packet.ip.destination };
+  if (packet.ports) result.l4 = { src: String(packet.ports.source), dst: String(packet.ports.destination) };
+  if (packet.arp) result.arp = packet.arp;
+  if (packet.ip) {
+    result.protocol = l4ProtoText(packet.ip.l4Proto);
+    result.ttl = packet.ip.ttl;
+  }
+  if (packet.tcpFlags) result.tcpFlags = packet.tcpFlags;
+  if (packet.icmp) result.icmp = { type: packet.icmp.type, code: packet.icmp.code, text: packet.icmp.text };
+  return result;
+}
+
+/**
+ * The fields that `monitor -o json` prints, named as Cilium does where it has them: `mark` is the flow hash,
+ * `srcLabel` and `dstLabel` are identities. Never throws.
+ */
+export function eventToJson(
+  event: DatapathEvent,
+  lookups: EventLookups,
+): { type: 'drop' | 'trace' } & Record<string, unknown> {
+  const packet = dissect(event.packet);
+  const common = {
+    mark: `0x${event.flowHash.toString(16)}`,
+    ifindex: ifText(event, lookups),
+    source: sourceEndpoint(event),
+    dstID: destinationEndpoint(event),
+    bytes: event.packetBytes,
+    srcLabel: event.sourceIdentity,
+    dstLabel: event.destinationIdentity,
+    direction: directionText(event.direction).toLowerCase(),
+    file: sourceFileName(event.sourceFile),
+    line: event.sourceLine,
+    timeNs: event.timeNs.toString(),
+    summary: { text: connectionSummary(packet), ...layers(packet) },
+  };
+  if (event.type === EVENT_DROP) {
+    return { type: 'drop', reason: reasonText(event.code), reasonCode: event.code, ...common };
+  }
+  return {
+    type: 'trace',
+    state: 'unknown',
+    observationPoint: tracePointName(event.code),
+    traceSummary: tracePointText(event.code, event.endpointId),
+    origIP: originalIp(event, packet),
+    ...common,
+  };
+}
+
+/** What a client wants to see; absent means all. `from`, `to` and `related` are endpoint ids. */
+export interface EventFilter {
+  readonly types?: readonly string[];
+  readonly from?: readonly number[];
+  readonly to?: readonly number[];
+  readonly related?: readonly number[];
+}
+
+/** Whether an event passes a filter. Every condition given must hold. Pure. */
+export function eventMatches(event: DatapathEvent, filter: EventFilter): boolean {
+  const type = event.type === EVENT_DROP ? 'drop' : 'trace';
+  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(type)) return false;
+  const asks = (ids: readonly number[] | undefined): ids is readonly number[] =>
+    ids !== undefined && ids.length > 0;
+  if (asks(filter.from) && !filter.from.includes(sourceEndpoint(event))) return false;
+  if (asks(filter.to) && !filter.to.includes(destinationEndpoint(event))) return false;
+  return !asks(filter.related) || filter.related.includes(event.endpointId);
+}

@@ -1,0 +1,10 @@
+export { connectionSummary, type Dissection, dissect } from './dissect.ts';
+export {
+  type DatapathEvent,
+  type EventFilter,
+  type EventLookups,
+  eventMatches,
+  eventToJson,
+  formatEvent,
+} from './format.ts';
+export { directionText, FIRST_DROP_REASON, reasonText, sourceFileName } from './reasons.ts';
