@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import { FimbriaError } from '../base/errors.ts';
+import { type NetnsRef, native } from './addon.ts';
+
+const ECHO_REPLY = 0;
+const UNREACHABLE = 3;
+const TIME_EXCEEDED = 11;
+const ECHO_REQUEST = 8;
+const ICMP_BYTES = 8;
+const NONCE_BYTES = 8;
+
+/** One's-complement sum of 16-bit words (RFC 1071). */
+export function internetChecksum(bytes: Uint8Array): number {
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i += 2) sum += (bytes[i]! << 8) + (bytes[i + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
+
+/** An echo request whose payload begins with `nonce` and is filled up to `size` bytes. */
+export function echoRequest(identifier: number, nonce: Uint8Array, size: number): Buffer {
+  const packet = Buffer.alloc(ICMP_BYTES + Math.max(size, nonce.length));
+  packet[0] = ECHO_REQUEST;
+  packet.writeUInt16BE(identifier, 4);
+  packet.writeUInt16BE(1, 6);
+  packet.set(nonce, ICMP_BYTES);
+  packet.writeUInt16BE(internetChecksum(packet), 2);
+  return packet;
+}
+
+/**
+ * What a received IPv4 datagram means for an echo: its reply, an error about it (as words), or nothing.
+ * Pure.
+ */
+export function readReply(
+  datagram: Buffer,
+  identifier: number,
+  nonce: Uint8Array,
+): { reply: true } | { error: string } | undefined {
+  const header = (datagram[0]! & 15) * 4;
+  const icmp = datagram.subarray(header);
+  if (icmp.length < ICMP_BYTES) return undefined;
+  if (icmp[0] === ECHO_REPLY) {
+    const same =
+      icmp.readUInt16BE(4) === identifier &&
+      icmp.subarray(ICMP_BYTES, ICMP_BYTES + nonce.length).equals(nonce);
+    return same ? { reply: true } : undefined;
+  }
+  if (icmp[0] !== UNREACHABLE && icmp[0] !== TIME_EXCEEDED) return undefined;
+  // An error quotes the packet it is about: IPv4 header and the first eight bytes, our ICMP header.
+  const quoted = icmp.subarray(ICMP_BYTES);
+  if (quoted.length < 20) return undefined;
+  const inner = quoted.subarray((quoted[0]! & 15) * 4);
+  if (inner.length < ICMP_BYTES || inner[0] !== ECHO_REQUEST || inner.readUInt16BE(4) !== identifier)
+    return undefined;
+  return {
+    error: icmp[0] === TIME_EXCEEDED ? 'time to live exceeded' : `destination unreachable, code ${icmp[1]}`,
+  };
+}
+
+/**
+ * Sends one ICMP echo request from a namespace and waits for its reply. Any number may run at a time.
+ * The round trip is measured by the kernel's receive time, so a busy event loop does not lengthen it.
+ * @param options.size payload bytes, 56 when absent
+ * @throws FimbriaError ETIMEDOUT without an answer, EHOSTUNREACH when a router says so, ENETUNREACH without a route
+ */
+export function icmpEcho(options: {
+  address: string;
+  timeoutMs: number;
+  netns?: NetnsRef;
+  size?: number;
+}): Promise<{ rttUs: number }> {
+  const { address, timeoutMs, netns, size = 56 } = options;
+  return new Promise((resolve, reject) => {
+    const addon = native();
+    const socket = addon.icmpSocket(netns);
+    const nonce = randomBytes(NONCE_BYTES);
+    const identifier = randomBytes(2).readUInt16BE();
+    let sentNs = 0n;
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer);
+      watch.close();
+      socket.close();
+      settle();
+    };
+    const fail = (code: string, why: string): void =>
+      finish(() => reject(new FimbriaError({ code, op: 'ping', object: address, why })));
+    const timer = setTimeout(() => fail('ETIMEDOUT', `no reply within ${timeoutMs} ms`), timeoutMs);
+    const watch = addon.watch(socket, () => {
+      for (let got = addon.icmpReceive(socket); got !== undefined; got = addon.icmpReceive(socket)) {
+        const meaning = readReply(got.data, identifier, nonce);
+        if (meaning === undefined) continue;
+        if ('error' in meaning) return fail('EHOSTUNREACH', meaning.error);
+        const rttUs = Math.max(0, Number(got.timeNs - sentNs) / 1000);
+        return finish(() => resolve({ rttUs }));
+      }
+    });
+    try {
+      sentNs = addon.icmpSend(socket, address, echoRequest(identifier, nonce, size));
+    } catch (error) {
+      finish(() => reject(error));
+    }
+  });
+}
