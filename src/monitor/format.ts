@@ -1,33 +1,26 @@
 import { connectionSummary, type Dissection, dissect, l4ProtoText } from './dissect.ts';
 import {
-  directionText,
   reasonText,
-  sourceFileName,
   TRACE_FROM_ENDPOINT,
   TRACE_TO_ENDPOINT,
   tracePointName,
   tracePointText,
 } from './reasons.ts';
 
-/** Numbers of `enum event_type`; Cilium's. */
-export const EVENT_DROP = 1;
-export const EVENT_TRACE = 4;
-
-const DIRECTION_INGRESS = 1;
-
-/** One record of `cilium_events`, decoded: the fields of `struct event`. Numbers are host order, unsigned. */
+/** One record of `cilium_events`, decoded. Numbers are host order, unsigned. */
 export interface DatapathEvent {
+  readonly type: 'drop' | 'trace';
   /** Nanoseconds since boot. */
   readonly timeNs: bigint;
-  /** EVENT_DROP or EVENT_TRACE. */
-  readonly type: number;
   /** A drop reason or a trace point, by type. */
   readonly code: number;
-  readonly direction: number;
-  readonly sourceFile: number;
+  readonly direction: 'ingress' | 'egress' | 'unknown';
+  /** Where in the datapath's source it was decided. */
+  readonly sourceFile: string;
   readonly sourceLine: number;
   /** The local endpoint concerned, 0 when there is none. */
   readonly endpointId: number;
+  /** 0 when not known. */
   readonly sourceIdentity: number;
   readonly destinationIdentity: number;
   /** Device whose program speaks, 0 when unknown. */
@@ -49,15 +42,15 @@ export interface EventLookups {
 }
 
 /** The destination's endpoint id: known where a packet goes towards a local endpoint, else 0. */
-function destinationEndpoint(event: DatapathEvent): number {
-  if (event.type === EVENT_TRACE) return event.code === TRACE_TO_ENDPOINT ? event.endpointId : 0;
-  return event.direction === DIRECTION_INGRESS ? event.endpointId : 0;
+export function destinationEndpoint(event: DatapathEvent): number {
+  const towards = event.type === 'trace' ? event.code === TRACE_TO_ENDPOINT : event.direction === 'ingress';
+  return towards ? event.endpointId : 0;
 }
 
-/** The source's endpoint id, else 0. */
-function sourceEndpoint(event: DatapathEvent): number {
-  if (event.type === EVENT_TRACE) return event.code === TRACE_FROM_ENDPOINT ? event.endpointId : 0;
-  return event.direction === DIRECTION_INGRESS ? 0 : event.endpointId;
+/** The source's endpoint id: known where a packet comes from a local endpoint, else 0. */
+export function sourceEndpoint(event: DatapathEvent): number {
+  const from = event.type === 'trace' ? event.code === TRACE_FROM_ENDPOINT : event.direction === 'egress';
+  return from ? event.endpointId : 0;
 }
 
 /** The device by name where it still has one; 0 stays 0. */
@@ -80,15 +73,12 @@ export function formatEvent(event: DatapathEvent, lookups: EventLookups): string
   const identities = identitiesText(event, lookups);
   const flow = `flow 0x${event.flowHash.toString(16)}`;
   const summary = connectionSummary(packet);
-  if (event.type === EVENT_DROP) {
-    const place = `file ${sourceFileName(event.sourceFile)}:${event.sourceLine}`;
+  if (event.type === 'drop') {
+    const place = `file ${event.sourceFile}:${event.sourceLine}`;
     return `xx drop (${reasonText(event.code)}) ${flow} to endpoint ${destinationEndpoint(event)}, ifindex ${event.ifindex}, ${place}, , ${identities}: ${summary}`;
   }
-  if (event.type === EVENT_TRACE) {
-    const point = tracePointText(event.code, event.endpointId);
-    return `${point} ${flow} , ${identities} state unknown ifindex ${ifText(event, lookups)} orig-ip ${originalIp(event, packet)}: ${summary}`;
-  }
-  return `?? event ${event.type} ${flow} , ${identities}: ${summary}`;
+  const point = tracePointText(event.code, event.endpointId);
+  return `${point} ${flow} , ${identities} state unknown ifindex ${ifText(event, lookups)} orig-ip ${originalIp(event, packet)}: ${summary}`;
 }
 
 /** Layers as Cilium's JSON has them: texts for layers 2 to 4. */
@@ -124,13 +114,13 @@ export function eventToJson(
     bytes: event.packetBytes,
     srcLabel: event.sourceIdentity,
     dstLabel: event.destinationIdentity,
-    direction: directionText(event.direction).toLowerCase(),
-    file: sourceFileName(event.sourceFile),
+    direction: event.direction,
+    file: event.sourceFile,
     line: event.sourceLine,
     timeNs: event.timeNs.toString(),
     summary: { text: connectionSummary(packet), ...layers(packet) },
   };
-  if (event.type === EVENT_DROP) {
+  if (event.type === 'drop') {
     return { type: 'drop', reason: reasonText(event.code), reasonCode: event.code, ...common };
   }
   return {
@@ -153,8 +143,8 @@ export interface EventFilter {
 
 /** Whether an event passes a filter. Every condition given must hold. Pure. */
 export function eventMatches(event: DatapathEvent, filter: EventFilter): boolean {
-  const type = event.type === EVENT_DROP ? 'drop' : 'trace';
-  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(type)) return false;
+  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(event.type))
+    return false;
   const asks = (ids: readonly number[] | undefined): ids is readonly number[] =>
     ids !== undefined && ids.length > 0;
   if (asks(filter.from) && !filter.from.includes(sourceEndpoint(event))) return false;

@@ -1,10 +1,12 @@
 export { connectionSummary, type Dissection, dissect } from './dissect.ts';
 export {
   type DatapathEvent,
+  destinationEndpoint,
   type EventFilter,
   type EventLookups,
   eventMatches,
   eventToJson,
   formatEvent,
+  sourceEndpoint,
 } from './format.ts';
-export { directionText, FIRST_DROP_REASON, reasonText, sourceFileName } from './reasons.ts';
+export { FIRST_DROP_REASON, reasonText } from './reasons.ts';

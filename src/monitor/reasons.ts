@@ -99,38 +99,6 @@ export function reasonText(reason: number): string {
   return texts[reason] ?? String(reason);
 }
 
-/** Names of `enum source_file`. */
-const sourceFiles: Readonly<Record<number, string>> = {
-  1: 'bpf_lxc.c',
-  2: 'bpf_host.c',
-  3: 'bpf_netdev.c',
-  4: 'bpf_overlay.c',
-  5: 'arp.h',
-  6: 'ipv4.h',
-  7: 'policy.h',
-  8: 'deliver.h',
-  9: 'encap.h',
-  10: 'fib.h',
-  11: 'remote.h',
-};
-
-/** Name of the source file a verdict was taken in; `unknown(N)` where there is none. */
-export function sourceFileName(file: number): string {
-  return sourceFiles[file] ?? `unknown(${file})`;
-}
-
-const directions: Readonly<Record<number, string>> = {
-  0: 'UNKNOWN',
-  1: 'INGRESS',
-  2: 'EGRESS',
-  3: 'SERVICE',
-};
-
-/** `INGRESS` or `EGRESS`, as metrics print it. */
-export function directionText(direction: number): string {
-  return directions[direction] ?? 'UNKNOWN';
-}
-
 /** Where on its way a packet was seen. The numbers are `enum trace_point`, which are Cilium's. */
 const points: Readonly<Record<number, { readonly name: string; readonly arrow: string }>> = {
   0: { name: 'to-endpoint', arrow: '-> endpoint' },
