@@ -4,12 +4,22 @@ import { FimbriaError } from '../base/errors.ts';
 import { killCgroup, labCgroups, removeCgroup } from './cgroup.ts';
 import { releaseMountPoints } from './mountpoints.ts';
 import { labPaths } from './names.ts';
-import { isAlive, labProcesses, signal } from './processes.ts';
+import { isAlive, type LabRole, labProcesses, signal } from './processes.ts';
 import { withLock } from './state.ts';
 
 const KILL_TIMEOUT_MS = 20_000;
 
-function namespaceOf(pid: number | 'self', kind: 'net' | 'mnt'): string | undefined {
+type NamespaceKind = 'net' | 'mnt';
+
+/** Which namespaces are the lab's own for the processes that hold them; the others they share with the machine. */
+const HELD: Partial<Record<LabRole, readonly NamespaceKind[]>> = {
+  node: ['net', 'mnt'],
+  underlay: ['net'],
+  outside: ['net'],
+  pod: ['net'],
+};
+
+function namespaceOf(pid: number | 'self', kind: NamespaceKind): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/${kind}`);
   } catch {
@@ -21,10 +31,11 @@ function namespaceOf(pid: number | 'self', kind: 'net' | 'mnt'): string | undefi
 function heldNamespaces(lab: string): Set<string> {
   const held = new Set<string>();
   for (const { pid, role } of labProcesses(lab)) {
-    if (!['node', 'underlay', 'outside', 'pod'].includes(role)) continue;
-    for (const kind of ['net', 'mnt'] as const) {
+    for (const kind of HELD[role] ?? []) {
       const namespace = namespaceOf(pid, kind);
-      if (namespace && namespace !== namespaceOf('self', kind)) held.add(namespace);
+      // Between fork and unshare a holder is still in the machine's namespaces, and so may we be in a node's.
+      const shared = [namespaceOf(1, kind), namespaceOf('self', kind)].includes(namespace);
+      if (namespace !== undefined && !shared) held.add(namespace);
     }
   }
   return held;
@@ -55,7 +66,12 @@ async function killEverything(lab: string): Promise<void> {
     const alive = [...found].filter(isAlive);
     if (alive.length === 0) return;
     if (Date.now() > deadline) {
-      throw new FimbriaError({ code: 'TIMEOUT', op: 'end', object: `processes ${alive.join(', ')}`, why: 'they do not end' });
+      throw new FimbriaError({
+        code: 'TIMEOUT',
+        op: 'end',
+        object: `processes ${alive.join(', ')}`,
+        why: 'they do not end',
+      });
     }
     killCgroup(labCgroups(lab).dir);
     for (const pid of alive) signal(pid, 'SIGKILL');

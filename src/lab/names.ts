@@ -18,11 +18,17 @@ const LONGEST_NODE_NAME = 40;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 function badName(what: string, name: string, why: string): FimbriaError {
-  return new FimbriaError({ code: 'INVALID', op: 'use', object: `${what} name ${JSON.stringify(name)}`, why });
+  return new FimbriaError({
+    code: 'INVALID',
+    op: 'use',
+    object: `${what} name ${JSON.stringify(name)}`,
+    why,
+  });
 }
 
 function checkLabel(what: string, name: string, longest: number): void {
-  if (!LABEL.test(name)) throw badName(what, name, 'a name has lower-case letters, digits and inner dashes only');
+  if (!LABEL.test(name))
+    throw badName(what, name, 'a name has lower-case letters, digits and inner dashes only');
   if (name.length > longest) throw badName(what, name, `a name has at most ${longest} characters`);
 }
 
@@ -45,7 +51,9 @@ export interface LabNode {
 export function parseNodes(spec: string): LabNode[] {
   const count = /^\d+$/.test(spec) ? Number(spec) : undefined;
   const names =
-    count === undefined ? spec.split(',') : Array.from({ length: Math.min(count, MOST_NODES + 1) }, (_, i) => `node-${i}`);
+    count === undefined
+      ? spec.split(',')
+      : Array.from({ length: Math.min(count, MOST_NODES + 1) }, (_, i) => `node-${i}`);
   if (names.length === 0 || names.length > MOST_NODES) {
     throw new FimbriaError({
       code: 'INVALID',

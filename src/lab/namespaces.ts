@@ -5,7 +5,11 @@ import { type PauseOptions, startDetached } from './pause.ts';
 import { findProcess } from './processes.ts';
 
 /** What a node has for itself where the machine has one for all. Also the mount points that must exist. */
-export const NODE_DIRECTORIES = { run: '/run/fimbria', lib: '/var/lib/fimbria', cni: '/etc/cni/net.d' } as const;
+export const NODE_DIRECTORIES = {
+  run: '/run/fimbria',
+  lib: '/var/lib/fimbria',
+  cni: '/etc/cni/net.d',
+} as const;
 export const UNDERLAY_BRIDGE = 'br0';
 
 const BPFFS = '/sys/fs/bpf';
@@ -24,14 +28,25 @@ export function mountnsOf(pid: number): string {
 }
 
 /** How a process gets into a node, as its own processes see it. */
-export function enterNode(lab: string, node: string, pid: number): Pick<PauseOptions, 'joinNet' | 'joinMount' | 'cgroup'> {
+export function enterNode(
+  lab: string,
+  node: string,
+  pid: number,
+): Pick<PauseOptions, 'joinNet' | 'joinMount' | 'cgroup'> {
   return { joinNet: netnsOf(pid), joinMount: mountnsOf(pid), cgroup: makeCgroup(labCgroups(lab).node(node)) };
 }
 
 /** Starts the holder of the underlay's namespace, with its bridge up. Returns its pid. */
 export async function startUnderlay(lab: string): Promise<number> {
   const cgroup = makeCgroup(labCgroups(lab).beside('underlay'));
-  return startDetached({ lab, role: 'underlay', name: 'underlay', newNet: true, cgroup, bridge: UNDERLAY_BRIDGE });
+  return startDetached({
+    lab,
+    role: 'underlay',
+    name: 'underlay',
+    newNet: true,
+    cgroup,
+    bridge: UNDERLAY_BRIDGE,
+  });
 }
 
 /** Starts the holder of the outside host's namespace. Returns its pid. */

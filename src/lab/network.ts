@@ -7,7 +7,14 @@ import { pauseArguments, pauseProgram } from './pause.ts';
 async function batch(lab: string, pid: number, lines: string[]): Promise<void> {
   const child = spawn(
     pauseProgram(),
-    pauseArguments({ lab, role: 'exec', name: 'ip', joinNet: netnsOf(pid), exec: true, command: ['ip', '-batch', '-'] }),
+    pauseArguments({
+      lab,
+      role: 'exec',
+      name: 'ip',
+      joinNet: netnsOf(pid),
+      exec: true,
+      command: ['ip', '-batch', '-'],
+    }),
     { stdio: ['pipe', 'ignore', 'pipe'] },
   );
   let said = '';
@@ -16,7 +23,8 @@ async function batch(lab: string, pid: number, lines: string[]): Promise<void> {
   });
   child.stdin.end(`${lines.join('\n')}\n`);
   const code = await new Promise(resolve => child.once('close', resolve));
-  if (code !== 0) throw new FimbriaError({ code: 'NETWORK', op: 'set up', object: 'underlay', why: said.trim() });
+  if (code !== 0)
+    throw new FimbriaError({ code: 'NETWORK', op: 'set up', object: 'underlay', why: said.trim() });
 }
 
 /** Joins the nodes and the outside host to the underlay's bridge: `eth0` each, with an address and a default route. */

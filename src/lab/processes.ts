@@ -36,13 +36,16 @@ function optionsOf(args: readonly string[]): Record<string, string> {
   for (let i = 0; i < args.length && args[i] !== '--'; i++) {
     const value = args[i + 1];
     const key = args[i];
-    if (key?.startsWith('--') && value !== undefined && !value.startsWith('--')) options[key.slice(2)] = value;
+    if (key?.startsWith('--') && value !== undefined && !value.startsWith('--'))
+      options[key.slice(2)] = value;
   }
   return options;
 }
 
 function roleOfScript(args: readonly string[]): { role: LabRole; rest: readonly string[] } | undefined {
-  const at = args.findIndex((arg, i) => i > 0 && i < 8 && /^fimbria(-agent|-operator)?\.js$/.test(basename(arg)));
+  const at = args.findIndex(
+    (arg, i) => i > 0 && i < 8 && /^fimbria(-agent|-operator)?\.js$/.test(basename(arg)),
+  );
   if (at < 0 || !basename(args[0] ?? '').startsWith('node')) return undefined;
   const rest = args.slice(at + 1);
   const role = PROGRAMS[basename(args[at] ?? '')];
@@ -56,7 +59,10 @@ function roleOfScript(args: readonly string[]): { role: LabRole; rest: readonly 
  * Reads a command line: a process of ours in a lab, or undefined for everything else, the lab's own commands
  * (`fimbria lab down --lab NAME`) included. Pure.
  */
-export function parseCommandLine(pid: number, args: readonly string[]): (LabProcess & { lab: string }) | undefined {
+export function parseCommandLine(
+  pid: number,
+  args: readonly string[],
+): (LabProcess & { lab: string }) | undefined {
   const pause = basename(args[0] ?? '') === 'fimbria-pause';
   const script = pause ? undefined : roleOfScript(args);
   const options = optionsOf(pause ? args.slice(1) : (script?.rest ?? []));
@@ -83,10 +89,15 @@ function pids(): number[] {
     .map(Number);
 }
 
+/** What the process with this pid is, where it belongs to a lab. */
+export function processAt(pid: number): (LabProcess & { lab: string }) | undefined {
+  return parseCommandLine(pid, commandLine(pid) ?? []);
+}
+
 /** Every living process of the lab called `name`, found by command line: no pid is ever remembered, so none can be stale. */
 export function labProcesses(name: string): LabProcess[] {
   return pids().flatMap(pid => {
-    const found = parseCommandLine(pid, commandLine(pid) ?? []);
+    const found = processAt(pid);
     return found?.lab === name ? [found] : [];
   });
 }

@@ -71,7 +71,8 @@ export function requireLab(name: string): LabState {
     op: 'use',
     object: `lab ${name}`,
     why: 'there is no such lab',
-    hint: others.length > 0 ? `there is: ${others.join(', ')} (--lab NAME)` : 'start one with `fimbria lab up`',
+    hint:
+      others.length > 0 ? `there is: ${others.join(', ')} (--lab NAME)` : 'start one with `fimbria lab up`',
   });
 }
 

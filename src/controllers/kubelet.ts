@@ -1,0 +1,104 @@
+import type { Logger } from '../base/log.ts';
+import type { ClusterClient, Informer } from '../cluster/index.ts';
+import type { Pod } from '../model/types.ts';
+import { EventRecorder } from './events.ts';
+import { type NodeIdentity, NodeReporter } from './node-object.ts';
+import { PodWorker, type WorkerContext } from './pod-worker.ts';
+import type { PodRef, PodRuntime, RecoveredSandbox } from './runtime.ts';
+import type { Semaphore } from './semaphore.ts';
+
+/** How often a node looks whether its network has become ready, in ms. */
+const REPORT_EVERY_MS = 500;
+
+export interface KubeletOptions {
+  client: ClusterClient;
+  runtime: PodRuntime;
+  node: NodeIdentity;
+  /** Pods of all nodes; the caller's. */
+  pods: Informer<Pod>;
+  slots: Semaphore;
+  version: string;
+  log: Logger;
+}
+
+/** Stands in for the kubelet of one node: registers it, and carries the Pods bound to it through their lives. */
+export class Kubelet {
+  readonly #options: KubeletOptions;
+  readonly #context: WorkerContext;
+  readonly #reporter: NodeReporter;
+  /** By the pod's uid. */
+  readonly #workers = new Map<string, PodWorker>();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: KubeletOptions) {
+    const log = options.log.for(`kubelet-${options.node.name}`);
+    const { client, runtime, node, slots } = options;
+    this.#options = options;
+    this.#context = {
+      client,
+      runtime,
+      slots,
+      log,
+      hostIp: node.ip,
+      events: new EventRecorder(client, 'kubelet', log, node.name),
+    };
+    const notReady = () => {
+      const why = runtime.networkNotReady(node.name);
+      return (
+        why &&
+        `container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:${why}`
+      );
+    };
+    this.#reporter = new NodeReporter(client, node, notReady, options.version, log);
+  }
+
+  /**
+   * Registers the node, takes up the sandboxes that an earlier process left, and begins.
+   * @param recovered sandboxes of this node
+   */
+  async start(recovered: readonly RecoveredSandbox[]): Promise<void> {
+    await this.#reporter.register();
+    await this.#options.pods.synced;
+    for (const one of recovered) {
+      const { pod: ref } = one.sandbox;
+      const pod = this.#options.pods.get(ref.name, ref.namespace);
+      this.#startWorker(ref, one).update(pod?.metadata.uid === ref.uid ? pod : undefined);
+    }
+    this.#options.pods.on({
+      added: pod => this.#seen(pod),
+      updated: pod => this.#seen(pod),
+      deleted: pod => this.#workers.get(pod.metadata.uid ?? '')?.update(undefined),
+    });
+    this.#reportLater();
+  }
+
+  /** Stops looking after the pods; they live on. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const worker of this.#workers.values()) worker.close();
+  }
+
+  #reportLater(): void {
+    this.#timer = setTimeout(async () => {
+      await this.#reporter.report();
+      if (!this.#closed) this.#reportLater();
+    }, REPORT_EVERY_MS);
+  }
+
+  #seen(pod: Pod): void {
+    const { name, namespace = 'default', uid = '' } = pod.metadata;
+    const node = this.#options.node.name;
+    if (pod.spec.nodeName !== node || this.#closed) return;
+    const ref: PodRef = { node, namespace, name, uid, hostNetwork: pod.spec.hostNetwork === true };
+    const worker = this.#workers.get(uid) ?? this.#startWorker(ref);
+    worker.update(pod);
+  }
+
+  #startWorker(ref: PodRef, recovered?: RecoveredSandbox): PodWorker {
+    const worker = new PodWorker(this.#context, ref, () => this.#workers.delete(ref.uid), recovered);
+    this.#workers.set(ref.uid, worker);
+    return worker;
+  }
+}
