@@ -1,0 +1,346 @@
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createApiServer } from '../api/server.ts';
+import type { CniRequest } from '../api/types.ts';
+import { ControllerSet } from '../base/controller.ts';
+import { FimbriaError, messageOf } from '../base/errors.ts';
+import { Journal } from '../base/journal.ts';
+import type { Logger } from '../base/log.ts';
+import { createClient } from '../cluster/index.ts';
+import type { ClusterClient } from '../cluster/types.ts';
+import { type AgentConfig, loadConfigDir } from '../config/index.ts';
+import { Datapath } from '../datapath/datapath.ts';
+import { deviceOf, VXLAN_OVERHEAD } from '../datapath/devices.ts';
+import type { EndpointDeps } from '../endpoint/deps.ts';
+import { restoreEndpoints } from '../endpoint/restore.ts';
+import { EndpointStore } from '../endpoint/store.ts';
+import type { AddressPool } from '../ipam/pool.ts';
+import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
+import { claimOwnAddresses, learnNode, type NodeIdentity, podCidrsOf } from './bootstrap.ts';
+import { ClusterView } from './cluster-view.ts';
+import { CniHandler } from './cni.ts';
+import { writeCniConfig } from './cni-config.ts';
+import { replayDeleteQueue } from './delete-queue.ts';
+import { agentHandlers } from './handlers.ts';
+import { ensureHealthEndpoint, HealthProber, HealthResponder, probeIcmp } from './health.ts';
+import { PodIdentities } from './identities.ts';
+import { Inbound } from './inbound.ts';
+import { monitorLookups } from './lookups.ts';
+import { MonitorHub } from './monitor-hub.ts';
+import type { AgentOptions } from './options.ts';
+import { publishEndpoints, publishNode } from './publish.ts';
+
+const PROBE_INTERVAL_MS = 10_000;
+const RESYNC_INTERVAL_MS = 30_000;
+const QUEUE_INTERVAL_MS = 5_000;
+
+/** The parts of a running agent, as the handlers see them. */
+export interface AgentParts {
+  options: AgentOptions;
+  config: AgentConfig;
+  node: NodeIdentity;
+  routerIpv4: string;
+  healthIpv4: string;
+  /** The node's own number in `endpoint list`. */
+  hostEndpointId: number;
+  deviceMtu: number;
+  routeMtu: number;
+  networkDevices: readonly Link[];
+  client: ClusterClient;
+  view: ClusterView;
+  pool: AddressPool;
+  datapath: Datapath;
+  endpoints: EndpointDeps;
+  controllers: ControllerSet;
+  prober: HealthProber;
+  monitor: MonitorHub;
+  cni: CniHandler;
+  startedAt: string;
+  readiness: Readiness;
+}
+
+/** Whether pods can be set up, and why not. */
+export interface Readiness {
+  why: string | undefined;
+  cniConfig: string | undefined;
+}
+
+/**
+ * A running agent. Starts in the order that a restart under traffic needs: claim what is ours, put new programs in
+ * place of old ones, bring endpoints back, serve the API, and only when the cluster's view is whole, prune.
+ * `stop` leaves the datapath working.
+ */
+export class Agent {
+  readonly #closers: { what: string; close: () => unknown }[] = [];
+  readonly #log: Logger;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Resolves when the API is served. @throws FimbriaError when the node cannot be brought up; nothing is half left */
+  async start(options: AgentOptions, signal: AbortSignal): Promise<void> {
+    const log = this.#log;
+    const startedAt = new Date().toISOString();
+    const config = loadConfigDir(options.configDir);
+    mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+    const journal = this.#own('journal', new Journal(join(options.stateDir, 'journal'), { fsync: false }));
+    if (journal.lostBytes > 0)
+      log.warn('cut off a damaged tail of the journal', { bytes: journal.lostBytes });
+    const client = this.#own('cluster client', createClient(options.kubeconfig));
+    const node = await learnNode(client, { ...options, journal, log, signal });
+    const { pool, routerIpv4, healthIpv4 } = claimOwnAddresses(node.podCidrs, journal);
+
+    const rtnl = this.#own('rtnetlink', Rtnetlink.open());
+    const networkDevices = await findNetworkDevices(rtnl, config, node.ipv4);
+    const deviceMtu = config.mtu || networkDevices[0]!.mtu;
+    const tunnel = config.routingMode === 'tunnel';
+    const routeMtu = tunnel ? deviceMtu - VXLAN_OVERHEAD : deviceMtu;
+    const datapath = await Datapath.start(
+      rtnl,
+      {
+        bpfRoot: options.bpfRoot,
+        routerIpv4,
+        nodeIpv4: node.ipv4,
+        networkDevices,
+        ...(tunnel ? { tunnelPort: config.tunnelPort } : {}),
+        endpointRoutes: config.endpointRoutes,
+        hostRouting: !config.hostLegacyRouting,
+        deviceMtu,
+        routeMtu,
+        tcx: config.tcx,
+      },
+      journal,
+      log.for('datapath'),
+    );
+    this.#own('datapath', datapath);
+
+    const controllers = new ControllerSet(log.for('controller'));
+    this.#closers.push({ what: 'controllers', close: () => controllers.stop() });
+    const store = new EndpointStore(journal);
+    // The view exists before anything kicks the controllers that read it, and only then starts to call back.
+    let inbound: Inbound | undefined;
+    const view = this.#own(
+      'cluster view',
+      new ClusterView(client, node.name, what => inbound?.changed(what)),
+    );
+    const identities = new PodIdentities(client, view, config.clusterName, log.for('identity'));
+    const endpoints: EndpointDeps = {
+      store,
+      pool,
+      datapath,
+      resolveIdentity: pod => identities.resolve(pod),
+      onChange: () => inbound?.endpointsChanged(),
+      log: log.for('endpoint'),
+    };
+    const restored = await restoreEndpoints(endpoints, await rtnl.links());
+    if (restored.restored + restored.gone + restored.swept > 0)
+      log.info('restored endpoints', { ...restored });
+    const healthNetns = join(dirname(options.stateDir), 'netns', 'health');
+    await ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4);
+    datapath.sweep(new Set(store.list().map(e => e.id)));
+
+    const responder = this.#own('health responder', new HealthResponder());
+    await responder.listen({ netns: healthNetns, address: '0.0.0.0' });
+    await responder.listen({ address: node.ipv4 });
+
+    const prober = new HealthProber();
+    const readiness: Readiness = { why: 'the datapath was not probed yet', cniConfig: undefined };
+    inbound = new Inbound({
+      config,
+      node,
+      routerIpv4,
+      healthIpv4,
+      view,
+      datapath,
+      endpoints,
+      identities,
+      controllers,
+      networkDevices,
+      routeMtu,
+      log: log.for('inbound'),
+    });
+    const cni = new CniHandler({
+      endpoints,
+      addressing: () => ({ routerIpv4, routeMtu }),
+      notReady: () => readiness.why,
+    });
+    const monitor = this.#own(
+      'monitor',
+      new MonitorHub(
+        { events: datapath.programs.map('cilium_events'), runtime: datapath.programs.map('cilium_runtime') },
+        monitorLookups(rtnl),
+      ),
+    );
+    const parts: AgentParts = {
+      options,
+      config,
+      node,
+      routerIpv4,
+      healthIpv4,
+      hostEndpointId: hostEndpointId(store, journal),
+      deviceMtu,
+      routeMtu,
+      networkDevices,
+      client,
+      view,
+      pool,
+      datapath,
+      endpoints,
+      controllers,
+      prober,
+      monitor,
+      cni,
+      startedAt,
+      readiness,
+    };
+    this.#addControllers(parts, inbound);
+    await inbound.first();
+    mkdirSync(dirname(options.socket), { recursive: true });
+    const server = await createApiServer({
+      handlers: agentHandlers(parts, log.for('api')),
+      socketPath: options.socket,
+      mode: options.socketGroup ? 0o660 : 0o600,
+      ...(options.socketGroup ? { group: options.socketGroup } : {}),
+      log: log.for('api'),
+    });
+    this.#own('API', server);
+    await this.#becomeReady(parts);
+  }
+
+  /** Orderly stop: no new work, work under way ends, handles close. The datapath goes on by itself. */
+  async stop(): Promise<void> {
+    for (const { what, close } of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        this.#log.warn(`could not close ${what}`, { error: messageOf(error) });
+      }
+    }
+  }
+
+  #own<T extends { close(): unknown }>(what: string, thing: T): T {
+    this.#closers.push({ what, close: () => thing.close() });
+    return thing;
+  }
+
+  /** Ready means that a real packet crossed the datapath: from the node through its programs to the health endpoint. */
+  async #becomeReady(parts: AgentParts): Promise<void> {
+    await parts.controllers
+      .add({
+        name: 'datapath-probe',
+        retry: { baseMs: 50, maxMs: 2_000 },
+        run: async () => {
+          if (parts.readiness.why === undefined) return;
+          const probe = await probeIcmp(parts.healthIpv4);
+          if (probe.status) {
+            parts.readiness.why = `probe of the health endpoint ${parts.healthIpv4}: ${probe.status}`;
+            throw new FimbriaError({
+              code: 'PROBE',
+              op: 'probe',
+              object: `health endpoint ${parts.healthIpv4}`,
+              why: probe.status,
+            });
+          }
+          parts.readiness.why = undefined;
+          parts.readiness.cniConfig = writeCniConfig(parts.options.cniConfDir, parts.options.socket);
+          this.#log.info('ready: a probe packet crossed the datapath', {
+            node: parts.node.name,
+            rttUs: Math.round((probe.latency ?? 0) / 1000),
+            sinceStartMs: Math.round(performance.now()),
+          });
+        },
+      })
+      .trigger()
+      .catch(() => {});
+  }
+
+  #addControllers(parts: AgentParts, inbound: Inbound): void {
+    const { controllers, client, node, view, endpoints, datapath } = parts;
+    const nodeSync = controllers.add({
+      name: 'sync-cilium-node',
+      intervalMs: 60_000,
+      run: async () => {
+        const object = await publishNode(client, {
+          name: node.name,
+          ipv4: node.ipv4,
+          routerIpv4: parts.routerIpv4,
+          healthIpv4: parts.healthIpv4,
+        });
+        const now = podCidrsOf(object);
+        if (now && now.join() !== node.podCidrs.join()) {
+          throw new FimbriaError({
+            code: 'PODCIDR_CHANGED',
+            op: 'use',
+            object: `PodCIDR ${now.join(', ')}`,
+            why: `this node already gives out addresses of ${node.podCidrs.join(', ')}`,
+            hint: "drain the node, remove the agent's state folder and restart the agent",
+          });
+        }
+      },
+    });
+    const endpointSync = controllers.add({
+      name: 'sync-cilium-endpoints',
+      intervalMs: 60_000,
+      run: async () => {
+        await view.synced();
+        await publishEndpoints(client, view, endpoints.store.list(), node.ipv4);
+      },
+    });
+    inbound.onEndpointsChanged(() => endpointSync.kick());
+    const probing = controllers.add({
+      name: 'cilium-health-ep',
+      intervalMs: PROBE_INTERVAL_MS,
+      run: () => parts.prober.probe([inbound.self(), ...view.peers(node.name)], node.name),
+    });
+    view.nodes.on({ added: () => probing.kick(), updated: () => probing.kick() });
+    controllers
+      .add({
+        name: 'datapath-resync',
+        intervalMs: RESYNC_INTERVAL_MS,
+        run: async () => void (await datapath.resync()),
+      })
+      .kick();
+    const queue = join(dirname(parts.options.socket), 'deleteQueue');
+    controllers
+      .add({
+        name: 'delete-queue',
+        intervalMs: QUEUE_INTERVAL_MS,
+        run: async () =>
+          void (await replayDeleteQueue(
+            queue,
+            (request: CniRequest) => parts.cni.handle(request),
+            this.#log,
+          )),
+      })
+      .kick();
+    for (const controller of [nodeSync, endpointSync, probing]) controller.kick();
+  }
+}
+
+/** The devices whose traffic is the pods': those named in the configuration, else the one with the node's address. */
+async function findNetworkDevices(rtnl: Rtnetlink, config: AgentConfig, nodeIpv4: string): Promise<Link[]> {
+  const direct = await deviceOf(rtnl, nodeIpv4);
+  const others = (await rtnl.links()).filter(
+    l => config.devices.includes(l.name) && l.ifindex !== direct.ifindex,
+  );
+  const missing = config.devices.filter(name => name !== direct.name && !others.some(l => l.name === name));
+  if (missing.length > 0) {
+    throw new FimbriaError({
+      code: 'ENODEV',
+      op: 'use',
+      object: `devices ${missing.join(', ')}`,
+      why: 'this node has no such device',
+      hint: 'correct the option devices',
+    });
+  }
+  return [direct, ...others];
+}
+
+/** The node's own endpoint id, the same for as long as the journal lives. */
+function hostEndpointId(store: EndpointStore, journal: Journal): number {
+  const key = 'hostEndpointId';
+  const { id } = store.reserveId(journal.get<number>(key));
+  journal.put(key, id);
+  return id;
+}

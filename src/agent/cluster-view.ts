@@ -1,0 +1,135 @@
+import type { ClusterClient, Informer } from '../cluster/types.ts';
+import type { CiliumEndpoint, CiliumIdentity, CiliumNode, Namespace, Pod } from '../model/types.ts';
+import type { NodeView, RemoteEndpointView } from '../routing/nodes.ts';
+
+/**
+ * The part of the cluster that one agent watches: all CiliumNodes and CiliumEndpoints, the Pods of its own node,
+ * and what identities are made from. Owner: the agent.
+ */
+export class ClusterView {
+  readonly nodes: Informer<CiliumNode>;
+  readonly endpoints: Informer<CiliumEndpoint>;
+  readonly identities: Informer<CiliumIdentity>;
+  readonly pods: Informer<Pod>;
+  readonly namespaces: Informer<Namespace>;
+
+  /** @param onChange called after anything that routing or identities depend on changed */
+  constructor(client: ClusterClient, nodeName: string, onChange: (what: 'routing' | 'labels') => void) {
+    this.nodes = client.informer<CiliumNode>('CiliumNode');
+    this.endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: pickEndpoint });
+    this.identities = client.informer<CiliumIdentity>('CiliumIdentity');
+    this.pods = client.informer<Pod>('Pod', { fieldSelector: `spec.nodeName=${nodeName}`, pick: pickPod });
+    this.namespaces = client.informer<Namespace>('Namespace');
+    const notify = (what: 'routing' | 'labels') => (): void => onChange(what);
+    for (const [informer, what] of [
+      [this.nodes, 'routing'],
+      [this.endpoints, 'routing'],
+      [this.pods, 'labels'],
+      [this.namespaces, 'labels'],
+    ] as const) {
+      informer.on({ added: notify(what), updated: notify(what), deleted: notify(what) });
+    }
+  }
+
+  /** Resolves when the first full view is there. */
+  async synced(): Promise<void> {
+    await Promise.all(this.#informers().map(i => i.synced));
+  }
+
+  get connected(): boolean {
+    return this.#informers().every(i => i.connected);
+  }
+
+  /** The other nodes of the cluster that can be reached: those with an address. */
+  peers(selfName: string): NodeView[] {
+    return this.nodes
+      .list()
+      .filter(n => n.metadata.name !== selfName)
+      .flatMap(n => {
+        const view = nodeView(n);
+        return view ? [view] : [];
+      });
+  }
+
+  /** Endpoints on other nodes. */
+  remoteEndpoints(selfIpv4: string): RemoteEndpointView[] {
+    return this.endpoints.list().flatMap(endpoint => {
+      const { networking, identity } = endpoint.status ?? {};
+      const node = networking?.node;
+      if (!node || node === selfIpv4 || identity?.id === undefined) return [];
+      return (networking?.addressing ?? []).flatMap(a =>
+        a.ipv4 ? [{ ipv4: a.ipv4, identity: identity.id!, nodeIpv4: node }] : [],
+      );
+    });
+  }
+
+  close(): void {
+    for (const informer of this.#informers()) informer.close();
+  }
+
+  #informers(): Informer<never>[] {
+    return [
+      this.nodes,
+      this.endpoints,
+      this.identities,
+      this.pods,
+      this.namespaces,
+    ] as unknown as Informer<never>[];
+  }
+}
+
+/** A CiliumNode as routing sees it; undefined while it has no address. Pure. */
+export function nodeView(node: CiliumNode): NodeView | undefined {
+  const address = (type: string): string | undefined => node.spec.addresses?.find(a => a.type === type)?.ip;
+  const ipv4 = address('InternalIP');
+  if (!ipv4) return undefined;
+  const router = address('CiliumInternalIP');
+  const health = node.spec.health?.ipv4;
+  return {
+    name: node.metadata.name,
+    ipv4,
+    podCidrs: node.spec.ipam?.podCIDRs ?? [],
+    ...(router ? { routerIpv4: router } : {}),
+    ...(health ? { healthIpv4: health } : {}),
+  };
+}
+
+function pickEndpoint(endpoint: CiliumEndpoint): CiliumEndpoint {
+  const { id, identity, networking } = endpoint.status ?? {};
+  return {
+    apiVersion: endpoint.apiVersion,
+    kind: endpoint.kind,
+    metadata: {
+      name: endpoint.metadata.name,
+      ...(endpoint.metadata.namespace ? { namespace: endpoint.metadata.namespace } : {}),
+      ...(endpoint.metadata.uid ? { uid: endpoint.metadata.uid } : {}),
+    },
+    status: {
+      ...(id === undefined ? {} : { id }),
+      ...(identity ? { identity } : {}),
+      ...(networking ? { networking } : {}),
+    },
+  };
+}
+
+function pickPod(pod: Pod): Pod {
+  const { name, namespace, uid, labels, annotations, deletionTimestamp } = pod.metadata;
+  return {
+    apiVersion: pod.apiVersion,
+    kind: pod.kind,
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      ...(uid ? { uid } : {}),
+      ...(labels ? { labels } : {}),
+      ...(annotations ? { annotations } : {}),
+      ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    },
+    spec: {
+      containers: [],
+      ...(pod.spec.nodeName ? { nodeName: pod.spec.nodeName } : {}),
+      ...(pod.spec.serviceAccountName ? { serviceAccountName: pod.spec.serviceAccountName } : {}),
+      ...(pod.spec.hostNetwork ? { hostNetwork: true } : {}),
+    },
+  };
+}

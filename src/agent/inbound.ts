@@ -1,0 +1,161 @@
+import type { Controller, ControllerSet } from '../base/controller.ts';
+import type { Logger } from '../base/log.ts';
+import type { AgentConfig } from '../config/types.ts';
+import type { Datapath } from '../datapath/datapath.ts';
+import type { EndpointDeps } from '../endpoint/deps.ts';
+import type { Link } from '../kernel/rtnetlink.ts';
+import { ipcacheEntries, sameIpcacheEntry } from '../routing/ipcache.ts';
+import type { NodeView } from '../routing/nodes.ts';
+import { type DesiredRoute, endpointRoute, nodeRoutes } from '../routing/routes.ts';
+import type { NodeIdentity } from './bootstrap.ts';
+import type { ClusterView } from './cluster-view.ts';
+import type { PodIdentities } from './identities.ts';
+
+/** What the cluster's changes flow into. */
+export interface InboundDeps {
+  config: AgentConfig;
+  node: NodeIdentity;
+  routerIpv4: string;
+  healthIpv4: string;
+  view: ClusterView;
+  datapath: Datapath;
+  endpoints: EndpointDeps;
+  identities: PodIdentities;
+  controllers: ControllerSet;
+  networkDevices: readonly Link[];
+  routeMtu: number;
+  log: Logger;
+}
+
+/**
+ * The second walk: the cluster changed -> pure functions -> desired tables -> reconcilers. Any number of changes
+ * while one pass runs become one more pass. Nothing is pruned before the first full view.
+ */
+export class Inbound {
+  readonly #deps: InboundDeps;
+  readonly #routing: Controller;
+  readonly #labels: Controller;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(deps: InboundDeps) {
+    this.#deps = deps;
+    this.#routing = deps.controllers.add({
+      name: 'sync-routing',
+      intervalMs: 60_000,
+      run: () => this.#syncRouting(),
+    });
+    this.#labels = deps.controllers.add({
+      name: 'sync-identities',
+      intervalMs: 60_000,
+      run: () => this.#syncLabels(),
+    });
+    deps.view.identities.on({
+      deleted: identity => {
+        deps.identities
+          .restore(Number(identity.metadata.name))
+          .catch(error =>
+            deps.log.warn('could not put an identity back', { identity: identity.metadata.name, error }),
+          );
+      },
+    });
+  }
+
+  /** Something that was watched changed. */
+  changed(what: 'routing' | 'labels'): void {
+    (what === 'routing' ? this.#routing : this.#labels).kick();
+  }
+
+  endpointsChanged(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  onEndpointsChanged(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** This node as others see it. */
+  self(): NodeView {
+    const { node, routerIpv4, healthIpv4 } = this.#deps;
+    return { name: node.name, ipv4: node.ipv4, podCidrs: node.podCidrs, routerIpv4, healthIpv4 };
+  }
+
+  /**
+   * Routes and ipcache from what this node knows by itself, at once; then again with the cluster's view as soon as
+   * that is whole, from when on what nobody desires is deleted.
+   */
+  async first(): Promise<void> {
+    await this.#routing.trigger().catch(() => {});
+    const { view, datapath, log } = this.#deps;
+    view
+      .synced()
+      .then(async () => {
+        await this.#routing.trigger();
+        for (const table of [datapath.endpoints, datapath.ipcache, datapath.routes, datapath.attachments])
+          table.allowPrune();
+        await datapath.resync();
+        this.#labels.kick();
+        log.info('in sync with the cluster', {
+          nodes: view.nodes.list().length,
+          endpoints: view.endpoints.list().length,
+        });
+      })
+      .catch(error => log.warn('first sync failed, will be retried', { error }));
+  }
+
+  async #syncRouting(): Promise<void> {
+    const { config, view, datapath, node, networkDevices, routeMtu } = this.#deps;
+    const self = this.self();
+    const peers = view.peers(node.name);
+    const local = datapath.admitted;
+    const ipcache = ipcacheEntries({
+      self,
+      peers,
+      localEndpoints: new Map([...local.values()].map(e => [e.ipv4, e.identity])),
+      remoteEndpoints: view.remoteEndpoints(node.ipv4),
+      clusterCidrs: config.clusterPoolIpv4Cidrs,
+    });
+    datapath.ipcache.replace(ipcache, () => true, sameIpcacheEntry);
+
+    const routes: Map<string, DesiredRoute> = nodeRoutes(
+      self,
+      peers,
+      { hostIfindex: datapath.devices.host.ifindex, directIfindex: networkDevices[0]!.ifindex },
+      {
+        routingMode: config.routingMode,
+        endpointRoutes: config.endpointRoutes,
+        autoDirectNodeRoutes: config.autoDirectNodeRoutes,
+        tunnelMtu: routeMtu,
+      },
+    );
+    if (config.endpointRoutes)
+      for (const e of local.values()) routes.set(`${e.ipv4}/32`, endpointRoute(e.ipv4, e.ifindex));
+    datapath.routes.replace(
+      routes,
+      () => true,
+      (a, b) => JSON.stringify(a) === JSON.stringify(b),
+    );
+    await datapath.ipcache.commit();
+    await datapath.routes.commit();
+  }
+
+  /** Gives local pods the identity that their labels say now. */
+  async #syncLabels(): Promise<void> {
+    const { endpoints, identities, datapath, view, log } = this.#deps;
+    await view.synced();
+    for (const endpoint of endpoints.store.list()) {
+      if (!endpoint.podName || !endpoint.podNamespace) continue;
+      const now = await identities.current({ name: endpoint.podName, namespace: endpoint.podNamespace });
+      if (!now || now.identity === endpoint.identity) continue;
+      if (endpoints.store.get(endpoint.id) !== endpoint) continue;
+      const changed = { ...endpoint, ...now };
+      endpoints.store.put(changed);
+      await datapath.relabel(endpoint.ipv4, now.identity);
+      log.info('endpoint has another identity', {
+        endpoint: endpoint.id,
+        from: endpoint.identity,
+        to: now.identity,
+      });
+      this.endpointsChanged();
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import type { MonitorEvent, MonitorFilter } from '../api/types.ts';
+import { type BpfMap, RingBuffer } from '../kernel/libbpf/index.ts';
+import { decodeEvent } from '../maps/events.ts';
+import { runtimeMap } from '../maps/tables.ts';
+import { type EventLookups, eventToJson, formatEvent } from '../monitor/index.ts';
+
+/** Events a slow client may fall behind before it loses some. */
+const QUEUE = 4_096;
+
+interface Client {
+  filter: MonitorFilter;
+  queue: MonitorEvent[];
+  lost: number;
+  wake: () => void;
+}
+
+/**
+ * Hands the datapath's events to monitor clients. The ring buffer is read all the time so that it never overflows
+ * unseen; trace events are only produced while a client wants them (a word that the programs look at), so that
+ * nobody pays for what nobody watches.
+ */
+export class MonitorHub {
+  readonly #ring: RingBuffer;
+  readonly #runtime: ReturnType<typeof runtimeMap>;
+  readonly #lookups: EventLookups;
+  readonly #clients = new Set<Client>();
+  #lost = 0;
+
+  constructor(maps: { events: BpfMap; runtime: BpfMap }, lookups: EventLookups) {
+    this.#lookups = lookups;
+    this.#runtime = runtimeMap(maps.runtime);
+    this.#setTrace();
+    this.#ring = new RingBuffer({ map: maps.events, onSample: sample => this.#onSample(sample) });
+  }
+
+  get clients(): number {
+    return this.#clients.size;
+  }
+
+  /** Events that clients were too slow for. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  async *subscribe(filter: MonitorFilter, signal: AbortSignal): AsyncIterable<MonitorEvent> {
+    const client: Client = { filter, queue: [], lost: 0, wake: () => {} };
+    this.#clients.add(client);
+    this.#setTrace();
+    const onAbort = (): void => client.wake();
+    signal.addEventListener('abort', onAbort);
+    try {
+      while (!signal.aborted) {
+        const events = client.queue.splice(0);
+        yield* events;
+        if (client.queue.length > 0 || signal.aborted) continue;
+        await new Promise<void>(resolve => {
+          client.wake = resolve;
+        });
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#clients.delete(client);
+      this.#setTrace();
+    }
+  }
+
+  close(): void {
+    for (const client of this.#clients) client.wake();
+    this.#clients.clear();
+    this.#setTrace();
+    this.#ring.close();
+  }
+
+  #setTrace(): void {
+    const wanted = [...this.#clients].some(
+      c => c.filter.types === undefined || c.filter.types.includes('trace'),
+    );
+    this.#runtime.set(0, { trace: wanted });
+  }
+
+  #onSample(sample: Buffer): void {
+    if (this.#clients.size === 0) return;
+    const event = decodeEvent(sample);
+    const json = eventToJson(event, this.#lookups);
+    const shown = { ...json, text: formatEvent(event, this.#lookups) } as MonitorEvent;
+    for (const client of this.#clients) {
+      if (!passes(client.filter, shown, event)) continue;
+      if (client.queue.length >= QUEUE) {
+        client.lost++;
+        this.#lost++;
+        continue;
+      }
+      client.queue.push(shown);
+      client.wake();
+    }
+  }
+}
+
+function passes(
+  filter: MonitorFilter,
+  shown: MonitorEvent,
+  event: { sourceEndpoint: number; destEndpoint: number },
+): boolean {
+  if (filter.types && !filter.types.includes(shown.type)) return false;
+  if (filter.from && !filter.from.includes(event.sourceEndpoint)) return false;
+  if (filter.to && !filter.to.includes(event.destEndpoint)) return false;
+  if (filter.related && ![event.sourceEndpoint, event.destEndpoint].some(id => filter.related!.includes(id)))
+    return false;
+  return true;
+}

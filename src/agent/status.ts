@@ -1,0 +1,94 @@
+import { type ControllerStatus as ApiController, type StatusResponse, ZERO_TIME } from '../api/types.ts';
+import type { ControllerStatus } from '../base/controller.ts';
+import type { Drift } from '../base/reconcile.ts';
+import type { AgentConfig } from '../config/types.ts';
+import type { AddressOwner, Allocation, PoolUsage } from '../ipam/types.ts';
+
+/** What the status is made from; the agent gathers it, this file puts it into words. */
+export interface StatusInput {
+  config: AgentConfig;
+  version: string;
+  kubernetes: { ok: boolean; message: string };
+  cniFile: { ok: boolean; message: string };
+  /** Empty when everything is well. */
+  problems: string[];
+  allocations: readonly Allocation[];
+  usage: PoolUsage;
+  podCidrs: readonly string[];
+  /** Owner texts by container and interface, such as `default/web`. */
+  ownerText(owner: AddressOwner): string;
+  attachMode: 'tcx' | 'tc';
+  controllers: readonly ControllerStatus[];
+  routerIpv4: string;
+  monitorClients: number;
+  eventsLost: number;
+  cluster: StatusResponse['cluster'];
+  mapSizes: { name: string; size: number }[];
+  drift: { table: string; repaired: number; recent: readonly Drift[] }[];
+}
+
+/** `GET /healthz`. Pure. */
+export function statusResponse(input: StatusInput): StatusResponse {
+  const { config } = input;
+  const time = (ms: number | undefined): string =>
+    ms === undefined ? ZERO_TIME : new Date(ms).toISOString();
+  const controllers: ApiController[] = input.controllers.map(c => ({
+    name: c.name,
+    configuration: { 'error-retry': true },
+    status: {
+      'last-success-timestamp': time(c.lastSuccessMs),
+      'last-failure-timestamp': time(c.lastErrorMs),
+      ...(c.consecutiveErrors > 0 ? { 'last-failure-msg': c.message } : {}),
+      'success-count': c.successCount,
+      'failure-count': c.failureCount,
+      'consecutive-failure-count': c.consecutiveErrors,
+    },
+  }));
+  const repaired = input.drift.reduce((sum, d) => sum + d.repaired, 0);
+  const last = input.drift.flatMap(d => d.recent.map(r => `${d.table} ${r.key} ${r.what}`)).at(-1);
+  return {
+    kubernetes: { state: input.kubernetes.ok ? 'Ok' : 'Failure', msg: input.kubernetes.message },
+    'kube-proxy-replacement': { mode: 'False' },
+    'host-firewall': { mode: 'Disabled' },
+    srv6: { enabled: false },
+    'cni-chaining': { mode: 'none' },
+    'cni-file': { state: input.cniFile.ok ? 'Ok' : 'Warning', msg: input.cniFile.message },
+    cilium: {
+      state: input.problems.length === 0 ? 'Ok' : 'Warning',
+      msg: [
+        `${input.version} (v${input.version})`,
+        ...input.problems,
+        ...(repaired > 0 ? [`${repaired} repaired, last: ${last}`] : []),
+      ].join('; '),
+    },
+    'cilium-version': input.version,
+    nodeMonitor: {
+      state: 'Ok',
+      msg: `Listening for events, ${input.monitorClients} clients, ${input.eventsLost} lost`,
+    },
+    'cilium-health': { state: 'Ok' },
+    ipam: {
+      status: `IPv4: ${input.usage.used}/${input.usage.capacity} allocated from ${input.podCidrs.join(', ')}, `,
+      ipv4: input.allocations.map(a => a.address),
+      allocations: Object.fromEntries(input.allocations.map(a => [a.address, input.ownerText(a.owner)])),
+    },
+    'ipv4-big-tcp': { enabled: false },
+    'ipv6-big-tcp': { enabled: false },
+    'bandwidth-manager': { enabled: false },
+    routing: {
+      network: config.routingMode === 'native' ? 'Native' : `Tunnel [${config.tunnelProtocol}]`,
+      host: config.hostLegacyRouting ? 'Legacy' : 'BPF',
+    },
+    'attach-mode': input.attachMode,
+    'datapath-mode': 'veth',
+    masquerading: { mode: 'Disabled', ipv4: false, ipv6: false },
+    'clock-source': 'ktime',
+    controllers,
+    proxy: null,
+    'identity-range': { 'min-identity': 256, 'max-identity': 65535 },
+    hubble: { state: 'Disabled', metrics: 'Disabled' },
+    'bpf-maps': { maps: input.mapSizes },
+    encryption: { mode: 'Disabled' },
+    cluster: input.cluster,
+  };
+}

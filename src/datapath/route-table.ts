@@ -1,0 +1,61 @@
+import type { Journal } from '../base/journal.ts';
+import type { Target } from '../base/reconcile.ts';
+import type { Route, Rtnetlink } from '../kernel/rtnetlink.ts';
+
+/** A route in the main table, `proto kernel`, keyed by its destination. */
+export type RouteSpec = Pick<Route, 'dst' | 'ifindex' | 'scope'> &
+  Partial<Pick<Route, 'gateway' | 'src' | 'mtu'>>;
+
+const MAIN_TABLE = 254;
+const JOURNAL = 'route/';
+
+/**
+ * The node's own routes. Since they carry `proto kernel` as Cilium's do, ours are told apart by where they go:
+ * out of a device of ours (`lxc…`, `cilium_…`), or by a gateway and noted in the journal before they were made.
+ * The kernel's own `<subnet> dev eth0 proto kernel` has no gateway and is never looked at.
+ */
+export class RouteTarget implements Target<RouteSpec, Route> {
+  readonly name = 'routes';
+  readonly #rtnl: Rtnetlink;
+  readonly #journal: Journal;
+
+  constructor(rtnl: Rtnetlink, journal: Journal) {
+    this.#rtnl = rtnl;
+    this.#journal = journal;
+  }
+
+  async read(): Promise<Map<string, Route>> {
+    const ours = new Set((await this.#rtnl.links()).filter(l => isOurDevice(l.name)).map(l => l.ifindex));
+    const routes = (await this.#rtnl.routes({ table: MAIN_TABLE })).filter(
+      r =>
+        r.protocol === 'kernel' &&
+        !r.dst.includes(':') &&
+        ((r.ifindex !== undefined && ours.has(r.ifindex)) ||
+          (r.gateway !== undefined && this.#journal.get(JOURNAL + r.dst) !== undefined)),
+    );
+    return new Map(routes.map(r => [r.dst, r]));
+  }
+
+  same = (want: RouteSpec, have: Route): boolean =>
+    want.ifindex === have.ifindex &&
+    want.scope === have.scope &&
+    (want.gateway ?? '') === (have.gateway ?? '') &&
+    (want.src ?? have.src ?? '') === (have.src ?? '') &&
+    (want.mtu ?? 0) === (have.mtu ?? 0);
+
+  async update(_key: string, want: RouteSpec): Promise<void> {
+    if (want.gateway !== undefined) this.#journal.put(JOURNAL + want.dst, { gateway: want.gateway });
+    await this.#rtnl.replaceRoute({ ...want, protocol: 'kernel', table: MAIN_TABLE, type: 'unicast' });
+  }
+
+  async delete(key: string, have: Route | undefined): Promise<void> {
+    const present = have ?? (await this.read()).get(key);
+    if (present) await this.#rtnl.deleteRoute(present);
+    this.#journal.delete(JOURNAL + key);
+  }
+}
+
+/** Whether a device name is one that only we make. */
+export function isOurDevice(name: string): boolean {
+  return /^(lxc[0-9a-f]{12}|lxc_health|cilium_(host|net|vxlan))$/.test(name);
+}

@@ -1,0 +1,46 @@
+import type { Logger } from '../base/log.ts';
+import type { PodLink } from '../datapath/pod-link.ts';
+import type { AddressPool } from '../ipam/pool.ts';
+import type { EndpointStore } from './store.ts';
+import type { Endpoint, ResolvedIdentity } from './types.ts';
+
+/** What the runtime said of a pod. */
+export interface PodRef {
+  namespace: string;
+  name: string;
+  uid?: string;
+}
+
+/** The part of the datapath that endpoints go through. Every method is idempotent. */
+export interface EndpointDatapath {
+  /** Makes the pod's interface; the caller pushes its undo. */
+  createLink(o: { hostName: string; netns: string; ifname: string; ipv4: string }): Promise<PodLink>;
+  deleteLink(hostName: string): Promise<void>;
+  /** Router address and MTU may differ from those of the run that made the pod. */
+  refreshPodRoutes(netns: string, ifname: string): Promise<void>;
+  /** Policy map and programs: from now on a packet of the pod meets its program. */
+  attach(endpoint: Endpoint): Promise<void>;
+  /** Programs and policy map go; the device may be gone already. */
+  detach(endpoint: Endpoint): Promise<void>;
+  /** Endpoints entry, ipcache entry and route: from now on packets find the pod. */
+  admit(endpoint: Endpoint): Promise<void>;
+  /** Takes back what admit did. */
+  expel(endpoint: Endpoint): Promise<void>;
+}
+
+/** What the endpoint operations stand on; handed in by the agent. */
+export interface EndpointDeps {
+  store: EndpointStore;
+  pool: AddressPool;
+  datapath: EndpointDatapath;
+  /** Identity of a pod, `reserved:init` when there is no pod or the API server is away. Never throws. */
+  resolveIdentity(pod: PodRef | undefined): Promise<ResolvedIdentity>;
+  /** Called after the set of endpoints or one of them changed. */
+  onChange(): void;
+  log: Logger;
+}
+
+/** Logs a step that could not be taken back; the next start's sweep finds what it left. */
+export function revertErrors(deps: EndpointDeps): (what: string, error: unknown) => void {
+  return (what, error) => deps.log.error(`could not take back: ${what}`, { error });
+}

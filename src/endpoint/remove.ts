@@ -1,0 +1,36 @@
+import type { EndpointDeps } from './deps.ts';
+import type { Endpoint } from './types.ts';
+
+/**
+ * Takes an endpoint away. When the promise resolves nothing finds the pod any more and its address is free; the
+ * device follows in `finished` (deleting a veth holds the kernel's RTNL lock for tens of milliseconds, and the
+ * namespace usually takes it along). Repeatable.
+ */
+export async function removeEndpoint(
+  deps: EndpointDeps,
+  endpoint: Endpoint,
+): Promise<{ finished: Promise<void> }> {
+  await deps.datapath.expel(endpoint);
+  deps.store.delete(endpoint.id);
+  deps.pool.release(endpoint.ipv4, {
+    kind: 'endpoint',
+    containerId: endpoint.containerId,
+    ifname: endpoint.ifname,
+  });
+  deps.onChange();
+  deps.log.info('removed endpoint', {
+    endpoint: endpoint.id,
+    ipv4: endpoint.ipv4,
+    device: endpoint.hostIfname,
+  });
+  const finished = deps.datapath
+    .detach(endpoint)
+    .then(() => deps.datapath.deleteLink(endpoint.hostIfname))
+    .catch(error =>
+      deps.log.error('could not delete link; the next start sweeps it', {
+        device: endpoint.hostIfname,
+        error,
+      }),
+    );
+  return { finished };
+}

@@ -1,0 +1,61 @@
+import type { Link } from '../kernel/rtnetlink.ts';
+import type { EndpointDeps } from './deps.ts';
+import { type Endpoint, HEALTH_CONTAINER } from './types.ts';
+
+/**
+ * Splits what the journal holds into what still stands and what has gone while nobody looked. Pure.
+ * An endpoint stands while its host side device is there under the number it had.
+ */
+export function partitionEndpoints(
+  endpoints: readonly Endpoint[],
+  links: readonly Link[],
+): { alive: Endpoint[]; gone: Endpoint[] } {
+  const byIfindex = new Map(links.map(l => [l.ifindex, l.name]));
+  const stands = (e: Endpoint): boolean => byIfindex.get(e.ifindex) === e.hostIfname;
+  return { alive: endpoints.filter(stands), gone: endpoints.filter(e => !stands(e)) };
+}
+
+/** Host side devices of ours that no endpoint owns: of ADDs that were killed before the journal knew them. Pure. */
+export function orphanedLinks(endpoints: readonly Endpoint[], links: readonly Link[]): string[] {
+  const owned = new Set(endpoints.map(e => e.hostIfname));
+  return links.map(l => l.name).filter(name => /^lxc[0-9a-f]{12}$/.test(name) && !owned.has(name));
+}
+
+/**
+ * Brings the endpoints of the last run back: claims their addresses, puts the new programs in place of the old
+ * without a gap and fills the tables; forgets those whose device is gone; deletes devices that nobody owns.
+ * Runs before the API is served. Ids and addresses stay.
+ */
+export async function restoreEndpoints(
+  deps: EndpointDeps,
+  links: readonly Link[],
+): Promise<{ restored: number; gone: number; swept: number }> {
+  const pods = deps.store.list().filter(e => e.containerId !== HEALTH_CONTAINER);
+  const { alive, gone } = partitionEndpoints(pods, links);
+  for (const endpoint of gone) {
+    deps.store.delete(endpoint.id);
+    await deps.datapath.detach(endpoint);
+    deps.log.warn('forgot endpoint: its device is gone', {
+      endpoint: endpoint.id,
+      device: endpoint.hostIfname,
+    });
+  }
+  for (const endpoint of alive) {
+    deps.pool.claim(endpoint.ipv4, {
+      kind: 'endpoint',
+      containerId: endpoint.containerId,
+      ifname: endpoint.ifname,
+      ...(endpoint.podName ? { podName: `${endpoint.podNamespace}/${endpoint.podName}` } : {}),
+    });
+    await deps.datapath.attach(endpoint);
+    await deps.datapath.admit(endpoint);
+    await deps.datapath
+      .refreshPodRoutes(endpoint.netns, endpoint.ifname)
+      .catch(error =>
+        deps.log.warn('could not refresh the routes of a pod', { endpoint: endpoint.id, error }),
+      );
+  }
+  const orphans = orphanedLinks(alive, links);
+  for (const name of orphans) await deps.datapath.deleteLink(name);
+  return { restored: alive.length, gone: gone.length, swept: orphans.length };
+}
