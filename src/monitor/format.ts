@@ -1,6 +1,7 @@
 import { connectionSummary, type Dissection, dissect, l4ProtoText } from './dissect.ts';
 import {
   reasonText,
+  sourceFileText,
   TRACE_FROM_ENDPOINT,
   TRACE_TO_ENDPOINT,
   tracePointName,
@@ -74,7 +75,7 @@ export function formatEvent(event: DatapathEvent, lookups: EventLookups): string
   const flow = `flow 0x${event.flowHash.toString(16)}`;
   const summary = connectionSummary(packet);
   if (event.type === 'drop') {
-    const place = `file ${event.sourceFile}:${event.sourceLine}`;
+    const place = `file ${sourceFileText(event.sourceFile)}:${event.sourceLine}`;
     return `xx drop (${reasonText(event.code)}) ${flow} to endpoint ${destinationEndpoint(event)}, ifindex ${event.ifindex}, ${place}, , ${identities}: ${summary}`;
   }
   const point = tracePointText(event.code, event.endpointId);
@@ -115,7 +116,7 @@ export function eventToJson(
     srcLabel: event.sourceIdentity,
     dstLabel: event.destinationIdentity,
     direction: event.direction,
-    file: event.sourceFile,
+    file: sourceFileText(event.sourceFile),
     line: event.sourceLine,
     timeNs: event.timeNs.toString(),
     summary: { text: connectionSummary(packet), ...layers(packet) },

@@ -9,4 +9,4 @@ export {
   formatEvent,
   sourceEndpoint,
 } from './format.ts';
-export { FIRST_DROP_REASON, reasonText } from './reasons.ts';
+export { FIRST_DROP_REASON, reasonText, sourceFileText } from './reasons.ts';

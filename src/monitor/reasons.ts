@@ -99,6 +99,11 @@ export function reasonText(reason: number): string {
   return texts[reason] ?? String(reason);
 }
 
+/** A source file as Cilium's users know it: the programs' own files are `bpf_lxc.c` and the like, headers as they are. */
+export function sourceFileText(file: string): string {
+  return file.endsWith('.c') && !file.startsWith('bpf_') ? `bpf_${file}` : file;
+}
+
 /** Where on its way a packet was seen. The numbers are `enum trace_point`, which are Cilium's. */
 const points: Readonly<Record<number, { readonly name: string; readonly arrow: string }>> = {
   0: { name: 'to-endpoint', arrow: '-> endpoint' },

@@ -1,0 +1,136 @@
+import { Controller } from '../base/controller.ts';
+import type { Logger } from '../base/log.ts';
+import type { ClusterClient, Informer } from '../cluster/types.ts';
+import type { AgentConfig } from '../config/types.ts';
+import type { CiliumEndpoint, CiliumIdentity, CiliumNode, KubeObject, Node, Pod } from '../model/types.ts';
+import { BlockAssigner } from './blocks.ts';
+import { Collector, type GraceTimes } from './collector.ts';
+import { LeaderElection, type LeaderTimings, type Term } from './leader.ts';
+
+/** A full pass this often even when nothing happens, so that nothing missed stays missed. */
+const ASSIGN_INTERVAL_MS = 60_000;
+const COLLECT_INTERVAL_MS = 10_000;
+const RETRY = { baseMs: 100, maxMs: 5_000 };
+
+export interface OperatorDeps {
+  client: ClusterClient;
+  config: AgentConfig;
+  /** This process's name among several operators. */
+  identity: string;
+  log: Logger;
+  timings?: LeaderTimings;
+  grace?: GraceTimes;
+}
+
+/**
+ * The operator of a cluster: waits for the lease, then works until it is lost, and so on until `signal` aborts.
+ * Every term begins with a full list of everything, since another operator may have written in between.
+ * Resolves when the last write has ended and the lease is given back.
+ */
+export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
+  const { client, identity, log } = deps;
+  const election = new LeaderElection({
+    client,
+    identity,
+    log: log.for('leader'),
+    ...(deps.timings === undefined ? {} : { timings: deps.timings }),
+  });
+  while (!signal.aborted) {
+    let term: Term;
+    try {
+      term = await election.acquire(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
+    try {
+      await lead(deps, term.signal);
+    } finally {
+      await term.release();
+    }
+  }
+}
+
+/** One term: from the full list to the loss of the lease. */
+async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
+  const { client, config, log } = deps;
+  const nodes = client.informer<Node>('Node', { pick: metadataOnly });
+  const pods = client.informer<Pod>('Pod', { pick: metadataOnly });
+  const ciliumNodes = client.informer<CiliumNode>('CiliumNode');
+  const endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: identityOnly });
+  const identities = client.informer<CiliumIdentity>('CiliumIdentity', { pick: metadataOnly });
+  const informers = [nodes, pods, ciliumNodes, endpoints, identities] as unknown as Informer<KubeObject>[];
+  const controllers: Controller[] = [];
+  try {
+    const pool = { cidrs: config.clusterPoolIpv4Cidrs, maskSize: config.clusterPoolIpv4MaskSize };
+    const assigner = new BlockAssigner({ client, nodes: ciliumNodes, pool, log: log.for('ipam'), signal });
+    // Only when every CiliumNode is known can a block be called free.
+    if (!(await reached(ciliumNodes.synced, signal))) return;
+    log.info('the list of nodes is complete', {
+      nodes: ciliumNodes.list().length,
+      ranges: pool.cidrs.join(' '),
+    });
+    const assign = new Controller({
+      name: 'assign-pod-cidrs',
+      run: () => assigner.pass(),
+      log,
+      intervalMs: ASSIGN_INTERVAL_MS,
+      retry: RETRY,
+    });
+    controllers.push(assign);
+    const kick = (): void => assign.kick();
+    ciliumNodes.on({ added: kick, updated: kick, deleted: kick });
+    kick();
+
+    if (!(await reached(Promise.all(informers.map(informer => informer.synced)), signal))) return;
+    const collector = new Collector({
+      client,
+      view: { nodes, pods, ciliumNodes, endpoints, identities },
+      log: log.for('gc'),
+      signal,
+      ...(deps.grace === undefined ? {} : { grace: deps.grace }),
+    });
+    const collect = new Controller({
+      name: 'collect-garbage',
+      run: () => collector.pass(),
+      log,
+      intervalMs: COLLECT_INTERVAL_MS,
+      retry: RETRY,
+    });
+    controllers.push(collect);
+    nodes.on({ deleted: () => collect.kick() });
+    collect.kick();
+    await reached(new Promise<never>(() => {}), signal);
+  } finally {
+    await Promise.all(controllers.map(controller => controller.stop()));
+    for (const informer of informers) informer.close();
+  }
+}
+
+/** True when the promise was kept, false when the signal aborted first. */
+function reached(promise: Promise<unknown>, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return Promise.resolve(false);
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => resolve(false);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(() => resolve(true), reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+/** What is needed of objects that only have to exist. */
+function metadataOnly<T extends KubeObject>(object: T): T {
+  const { name, namespace, uid } = object.metadata;
+  const metadata = { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
+  return { apiVersion: object.apiVersion, kind: object.kind, metadata } as T;
+}
+
+function identityOnly(endpoint: CiliumEndpoint): CiliumEndpoint {
+  const owners = endpoint.metadata.ownerReferences;
+  const identity = endpoint.status?.identity?.id;
+  const slim = metadataOnly(endpoint);
+  return {
+    ...slim,
+    metadata: { ...slim.metadata, ...(owners === undefined ? {} : { ownerReferences: owners }) },
+    ...(identity === undefined ? {} : { status: { identity: { id: identity } } as CiliumEndpoint['status'] }),
+  } as CiliumEndpoint;
+}
