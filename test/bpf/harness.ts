@@ -1,0 +1,267 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseIpv4 } from '../../src/base/addr.ts';
+import { assetPath, packageRoot } from '../../src/base/paths.ts';
+import { BpfMap, BpfObject, MAP_FLAGS, RingBuffer } from '../../src/kernel/libbpf/index.ts';
+import type { Rodata } from '../../src/maps/abi.gen.ts';
+import { type DatapathEvent, decodeEvent } from '../../src/maps/events.ts';
+import { type MetricsRow, metricsMap } from '../../src/maps/metrics.ts';
+import {
+  endpointMap,
+  ipcacheMap,
+  POLICY_KEY_SIZE,
+  POLICY_VALUE_SIZE,
+  type PolicyRuleKey,
+  type PolicyVerdict,
+  policyMap,
+  runtimeMap,
+  setPolicySlot,
+} from '../../src/maps/tables.ts';
+
+/** The three options that choose a packet's way. */
+export interface Configuration {
+  tunnel: boolean;
+  endpointRoutes: boolean;
+  hostRouting: boolean;
+}
+
+export const CONFIGURATIONS: Configuration[] = [false, true].flatMap(tunnel =>
+  [false, true].flatMap(endpointRoutes =>
+    [false, true].map(hostRouting => ({ tunnel, endpointRoutes, hostRouting })),
+  ),
+);
+
+export function configurationName(c: Configuration): string {
+  const network = c.tunnel ? 'tunnel' : 'native';
+  return `${network}, ${c.endpointRoutes ? 'endpoint routes' : 'cilium_host'}, ${c.hostRouting ? 'BPF' : 'stack'}`;
+}
+
+export const OVERLAY_IFINDEX = 8;
+export const TUNNEL_MTU = 1450;
+
+export function rodata(c: Configuration): Rodata {
+  return {
+    cfg_tunnel: c.tunnel,
+    cfg_endpoint_routes: c.endpointRoutes,
+    cfg_host_routing: c.hostRouting,
+    cfg_overlay_ifindex: OVERLAY_IFINDEX,
+    cfg_tunnel_mtu: TUNNEL_MTU,
+  };
+}
+
+/** Offsets in `struct __sk_buff`. */
+const SKB_BYTES = 192;
+const SKB_CB = 48;
+const SKB_GSO_SEGS = 164;
+const SKB_GSO_SIZE = 176;
+
+export const VERDICT = { pass: 0, drop: 2, redirect: 7 } as const;
+
+export interface Input {
+  packet: Uint8Array;
+  ifindex: number;
+  mark?: number;
+  /** VNI that a received packet carries; for the overlay's probes. */
+  vni?: number;
+  /** Payload bytes of one segment: the packet stands for several on the wire. */
+  gsoSize?: number;
+}
+
+export interface Outcome {
+  verdict: number;
+  packet: Buffer;
+  mark: number;
+  /** What the packet added to cilium_metrics. */
+  metrics: MetricsRow[];
+  events: DatapathEvent[];
+  /** Tunnel key it left with; from probes only. */
+  tunnel: { vni: number; remote: number } | undefined;
+}
+
+/** One object in the kernel, with maps of its own. Close it. */
+export class Loaded {
+  readonly endpoints;
+  readonly ipcache;
+  readonly runtime;
+  readonly #object: BpfObject;
+  readonly #maps = new Map<string, BpfMap>();
+  readonly #policies: BpfMap[] = [];
+  readonly #ring: RingBuffer;
+  readonly #netns: string;
+  #events: DatapathEvent[] = [];
+
+  constructor(path: string, configuration: Configuration, netns: string) {
+    this.#object = BpfObject.open(path);
+    for (const map of this.#object.maps) {
+      if (map.pinned) this.#object.configureMap(map.name, { pinPath: null });
+    }
+    // The sizes of a node are tested where all objects are loaded; here they would only cost memory.
+    this.#object.configureMap('cilium_lxc', { maxEntries: 64 });
+    this.#object.setRodata(rodata(configuration));
+    this.#object.load();
+    this.#netns = netns;
+    this.endpoints = endpointMap(this.map('cilium_lxc'));
+    this.ipcache = ipcacheMap(this.map('cilium_ipcache'));
+    this.runtime = runtimeMap(this.map('cilium_runtime'));
+    this.#ring = new RingBuffer({
+      map: this.map('cilium_events'),
+      onSample: sample => {
+        const event = decodeEvent(sample);
+        if (event) this.#events.push(event);
+      },
+    });
+  }
+
+  map(name: string): BpfMap {
+    let map = this.#maps.get(name);
+    if (!map) {
+      map = this.#object.map(name);
+      this.#maps.set(name, map);
+    }
+    return map;
+  }
+
+  /** Gives an endpoint a policy map with these rules and nothing else. */
+  setPolicy(endpointId: number, rules: [PolicyRuleKey, PolicyVerdict][]): BpfMap {
+    const map = BpfMap.create({
+      type: 'lpm_trie',
+      name: `cilium_policy_${endpointId}`.slice(0, 15),
+      keySize: POLICY_KEY_SIZE,
+      valueSize: POLICY_VALUE_SIZE,
+      maxEntries: this.#object.maps.find(m => m.name === 'cilium_policy')!.maxEntries,
+      flags: MAP_FLAGS.NO_PREALLOC,
+      btfFrom: { object: this.#object, map: 'cilium_policy' },
+    });
+    this.#policies.push(map);
+    policyMap(map).updateBatch(rules);
+    setPolicySlot(this.map('cilium_policy_maps'), endpointId, map);
+    return map;
+  }
+
+  /** Runs a program on one packet and tells everything it did. */
+  run(programName: string, input: Input): Outcome {
+    const metrics = this.map('cilium_metrics');
+    metrics.deleteBatch([...metrics.keys()]);
+    this.#ring.poll();
+    this.#events = [];
+    const ctx = Buffer.alloc(SKB_BYTES);
+    ctx.writeUInt32LE(input.vni ?? 0, SKB_CB);
+    if (input.gsoSize) {
+      ctx.writeUInt32LE(input.gsoSize, SKB_GSO_SIZE);
+      ctx.writeUInt32LE(2, SKB_GSO_SEGS);
+    }
+    const program = this.#object.program(programName);
+    try {
+      const {
+        retval,
+        data,
+        mark,
+        ctx: after,
+      } = program.testRun({
+        data: input.packet,
+        ctx,
+        ifindex: input.ifindex,
+        mark: input.mark ?? 0,
+        netns: this.#netns,
+      });
+      this.#ring.poll();
+      const vni = after.readUInt32LE(SKB_CB);
+      return {
+        verdict: retval,
+        packet: data,
+        mark,
+        metrics: metricsMap(metrics).rows(),
+        events: this.#events,
+        tunnel:
+          programName.startsWith('probe_') && vni !== 0
+            ? { vni, remote: after.readUInt32LE(SKB_CB + 4) }
+            : undefined,
+      };
+    } finally {
+      program.close();
+    }
+  }
+
+  close(): void {
+    this.#ring.close();
+    for (const map of [...this.#maps.values(), ...this.#policies]) map.close();
+    this.#object.close();
+  }
+}
+
+/** Compiled test programs, in a folder that `close` removes. */
+export class Probes {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fimbria-test-probes-'));
+
+  /** Compiles `test/bpf/testdata/<name>.c`, once. */
+  compile(name: string): string {
+    const object = join(this.#folder, `${name}.o`);
+    const include = `/usr/include/${command('gcc', ['-dumpmachine']).trim()}`;
+    const flags = ['-O2', '-g', '-Wall', '-Wextra', '-Werror', '-target', 'bpf', '-mcpu=v3', `-I${include}`];
+    command('clang', [...flags, '-c', join(packageRoot(), `test/bpf/testdata/${name}.c`), '-o', object]);
+    return object;
+  }
+
+  close(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export function builtObject(name: 'lxc' | 'host' | 'netdev' | 'overlay'): string {
+  return assetPath(`build/bpf/${name}.o`);
+}
+
+export function command(program: string, args: string[], input = ''): string {
+  const result = spawnSync(program, args, { encoding: 'utf8', input });
+  if (result.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${result.error ?? result.stderr}`);
+  return result.stdout;
+}
+
+/**
+ * A network namespace that lives as long as this object, and no longer than this process: its holder ends
+ * when our end of its stdin closes, however we end.
+ */
+export class Namespace {
+  readonly path: string;
+  readonly #holder: ChildProcess;
+
+  private constructor(holder: ChildProcess) {
+    this.#holder = holder;
+    this.path = `/proc/${holder.pid}/ns/net`;
+  }
+
+  static async create(): Promise<Namespace> {
+    const holder = spawn('unshare', ['--net', 'cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    // The echo says that cat runs, hence that unshare has done its work.
+    const echoed = new Promise<void>((resolve, reject) => {
+      holder.stdout!.once('data', () => resolve());
+      holder.once('error', reject);
+      holder.once('exit', code => reject(new Error(`namespace holder ended with ${code}`)));
+    });
+    holder.stdin!.write('ready\n');
+    await echoed;
+    const namespace = new Namespace(holder);
+    if (readlinkSync(namespace.path) === readlinkSync('/proc/self/ns/net'))
+      throw new Error('the namespace is not a new one');
+    return namespace;
+  }
+
+  run(program: string, ...args: string[]): string {
+    return command('nsenter', [`--net=${this.path}`, '--', program, ...args]);
+  }
+
+  /** Lines for `ip -batch`. */
+  ip(lines: string[]): void {
+    command('nsenter', [`--net=${this.path}`, '--', 'ip', '-batch', '-'], `${lines.join('\n')}\n`);
+  }
+
+  async close(): Promise<void> {
+    const ended = new Promise<void>(resolve => this.#holder.once('exit', () => resolve()));
+    this.#holder.stdin!.end();
+    await ended;
+  }
+}
+
+export const ipNumber = parseIpv4;

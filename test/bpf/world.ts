@@ -1,0 +1,157 @@
+import type { Loaded, Namespace } from './harness.ts';
+
+/** One node's view of a small cluster: what the maps hold and what the node's own network looks like. */
+
+export const NODE = {
+  ip: '192.168.10.100',
+  router: '10.0.0.1',
+  ifindex: 5,
+  mac: '02:00:00:00:00:05',
+} as const;
+
+/** Pods of this node. `stranger` and `guarded` share `client`'s device, so that each can be a sender in turn. */
+export const PODS = {
+  client: {
+    ip: '10.0.0.10',
+    identity: 1000,
+    endpointId: 10,
+    ifindex: 11,
+    mac: '02:00:00:00:0a:10',
+    nodeMac: '02:00:00:00:0a:ff',
+  },
+  server: {
+    ip: '10.0.0.11',
+    identity: 1001,
+    endpointId: 11,
+    ifindex: 12,
+    mac: '02:00:00:00:0b:10',
+    nodeMac: '02:00:00:00:0b:ff',
+  },
+  /** Has an ingress policy. */
+  walled: {
+    ip: '10.0.0.12',
+    identity: 1002,
+    endpointId: 12,
+    ifindex: 12,
+    mac: '02:00:00:00:0c:10',
+    nodeMac: '02:00:00:00:0b:ff',
+  },
+  /** Has an egress policy. */
+  guarded: {
+    ip: '10.0.0.13',
+    identity: 1003,
+    endpointId: 13,
+    ifindex: 11,
+    mac: '02:00:00:00:0d:10',
+    nodeMac: '02:00:00:00:0a:ff',
+  },
+  /** Says it has an ingress policy, but its slot is empty. */
+  unready: {
+    ip: '10.0.0.14',
+    identity: 1004,
+    endpointId: 14,
+    ifindex: 12,
+    mac: '02:00:00:00:0e:10',
+    nodeMac: '02:00:00:00:0b:ff',
+  },
+} as const;
+
+export type PodName = keyof typeof PODS;
+
+/** Addresses outside. */
+export const ELSEWHERE = {
+  remotePod: '10.0.1.20',
+  /** In a remote node's block, not in the ipcache by itself. */
+  remoteUnknownPod: '10.0.1.99',
+  remoteNode: '192.168.10.101',
+  /** In this node's block, nobody's. */
+  nobody: '10.0.0.77',
+  /** In the cluster's range, on no node. */
+  noNode: '10.0.9.9',
+  /** Through the gateway, whose MAC is not known. */
+  world: '198.18.0.1',
+  /** Behind a route of mtu 1400. */
+  narrow: '198.51.100.1',
+  blackhole: '203.0.113.1',
+} as const;
+
+export const IDENTITY = { host: 1, world: 2, remoteNode: 6, remotePod: 3000 } as const;
+
+const noPolicy = { host: false, policyIngress: false, policyEgress: false };
+
+export function fillMaps(loaded: Loaded): void {
+  for (const { ip, ...pod } of Object.values(PODS)) loaded.endpoints.set(ip, { ...pod, ...noPolicy });
+  for (const name of ['walled', 'unready'] as const) {
+    const { ip, ...pod } = PODS[name];
+    loaded.endpoints.set(ip, { ...pod, ...noPolicy, policyIngress: true });
+  }
+  const { ip, ...guarded } = PODS.guarded;
+  loaded.endpoints.set(ip, { ...guarded, ...noPolicy, policyEgress: true });
+  const none = '00:00:00:00:00:00';
+  for (const own of [NODE.ip, NODE.router]) {
+    loaded.endpoints.set(own, {
+      ifindex: 0,
+      identity: IDENTITY.host,
+      endpointId: 0,
+      ...noPolicy,
+      host: true,
+      mac: none,
+      nodeMac: none,
+    });
+  }
+  const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false };
+  loaded.ipcache.updateBatch([
+    ['0.0.0.0/0', { ...plain, identity: IDENTITY.world }],
+    ['10.0.0.0/16', { ...plain, identity: IDENTITY.world, cluster: true }],
+    ['10.0.0.0/24', { ...plain, identity: IDENTITY.world, cluster: true, ownPodCidr: true }],
+    [
+      '10.0.1.0/24',
+      { identity: IDENTITY.world, tunnelEndpoint: ELSEWHERE.remoteNode, ownPodCidr: false, cluster: true },
+    ],
+    [
+      `${ELSEWHERE.remotePod}/32`,
+      {
+        identity: IDENTITY.remotePod,
+        tunnelEndpoint: ELSEWHERE.remoteNode,
+        ownPodCidr: false,
+        cluster: true,
+      },
+    ],
+    [`${ELSEWHERE.remoteNode}/32`, { ...plain, identity: IDENTITY.remoteNode }],
+    [`${NODE.ip}/32`, { ...plain, identity: IDENTITY.host }],
+    ...Object.values(PODS).map(
+      pod => [`${pod.ip}/32`, { ...plain, identity: pod.identity, cluster: true }] as const,
+    ),
+  ]);
+  loaded.setPolicy(PODS.walled.endpointId, [
+    [{ direction: 'ingress', identity: PODS.client.identity, l4Proto: 6, dport: 80 }, { deny: false }],
+    [{ direction: 'ingress', identity: IDENTITY.remotePod }, { deny: false }],
+    [{ direction: 'ingress', identity: IDENTITY.host }, { deny: false }],
+    [{ direction: 'ingress', identity: 0, l4Proto: 17, dport: 53 }, { deny: false }],
+    [{ direction: 'ingress', identity: IDENTITY.remotePod, l4Proto: 6, dport: 22 }, { deny: true }],
+  ]);
+  loaded.setPolicy(PODS.guarded.endpointId, [
+    [{ direction: 'egress', identity: PODS.server.identity }, { deny: false }],
+    [{ direction: 'egress', identity: IDENTITY.remotePod, l4Proto: 17 }, { deny: false }],
+    [{ direction: 'egress', identity: IDENTITY.host, l4Proto: 6, dport: 4240 }, { deny: false }],
+  ]);
+}
+
+/** The node's own devices, routes and neighbours, for the helpers that ask the kernel. */
+export function furnish(namespace: Namespace): void {
+  const { client, server } = PODS;
+  namespace.ip([
+    'link set lo up',
+    `link add eth0 index ${NODE.ifindex} address ${NODE.mac} type veth peer name wire`,
+    `link add lxc-client index ${client.ifindex} address ${client.nodeMac} type veth peer name pod-client`,
+    `link add lxc-server index ${server.ifindex} address ${server.nodeMac} type veth peer name pod-server`,
+    ...['eth0', 'wire', 'lxc-client', 'pod-client', 'lxc-server', 'pod-server'].map(d => `link set ${d} up`),
+    `address add ${NODE.ip}/24 dev eth0`,
+    `neighbour add ${ELSEWHERE.remoteNode} dev eth0 lladdr 02:00:00:00:00:65 nud permanent`,
+    'route add default via 192.168.10.1',
+    'route add 198.51.100.0/24 via 192.168.10.1 mtu 1400',
+    'route add blackhole 203.0.113.0/24',
+    `route add 10.0.1.0/24 via ${ELSEWHERE.remoteNode}`,
+  ]);
+  namespace.run('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
+}
