@@ -98,8 +98,15 @@ export class ApiClient {
     return await this.#get(`/bpf/${table}${endpoint === undefined ? '' : `?endpoint=${endpoint}`}`);
   }
 
-  /** Events from now on; ends when `signal` aborts or the agent goes away. */
-  async *monitor(filter: MonitorFilter, signal: AbortSignal): AsyncGenerator<MonitorEvent> {
+  /**
+   * Events from now on; ends when `signal` aborts or the agent goes away.
+   * @param onOpen called once, when the agent has begun to listen: nothing is missed from then on
+   */
+  async *monitor(
+    filter: MonitorFilter,
+    signal: AbortSignal,
+    onOpen?: () => Promise<void>,
+  ): AsyncGenerator<MonitorEvent> {
     const query = new URLSearchParams();
     if (filter.types) query.set('type', filter.types.join(','));
     if (filter.from) query.set('from', filter.from.join(','));
@@ -108,6 +115,7 @@ export class ApiClient {
     try {
       const response = await this.#send('GET', `/monitor?${query}`, { signal });
       await this.#check(response);
+      await onOpen?.();
       yield* readNdjson<MonitorEvent>(response);
     } catch (error) {
       if (!signal.aborted) throw this.#unreachable(error);

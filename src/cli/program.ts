@@ -1,0 +1,58 @@
+import { Command } from 'commander';
+import { addAgentLists } from './commands/agent.ts';
+import { addBpf } from './commands/bpf.ts';
+import { addCompletion } from './commands/completion.ts';
+import { addMonitor } from './commands/monitor.ts';
+import { addObjects } from './commands/objects.ts';
+import { addStatus } from './commands/status.ts';
+
+/** Makes a command and all below it throw instead of exiting, and keep its error line to itself. */
+function throwing(command: Command): Command {
+  command.exitOverride();
+  command.configureOutput({ outputError: () => {} });
+  for (const child of command.commands) throwing(child);
+  return command;
+}
+
+/** Hands the rest of the line to a program that reads its own arguments. */
+function addApiServer(program: Command): void {
+  program
+    .command('apiserver')
+    .description('the embedded API server')
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false)
+    .argument('[args...]')
+    .action(async (args: string[]) => {
+      const { apiserverMain } = await import('../apiserver/main.ts');
+      await apiserverMain(args);
+    });
+}
+
+/**
+ * The whole command line. `lab` brings many modules along, so its commands are loaded only when they are asked
+ * for: when the first word says so, or when everything is wanted (help, completion).
+ */
+export async function createProgram(argv: string[]): Promise<Command> {
+  const program = new Command('fimbria')
+    .description(
+      'A pod network for Linux nodes that speaks Cilium’s names. Also called as cilium and cilium-dbg.',
+    )
+    .option('--socket <path>', 'the agent’s socket ($FIMBRIA_SOCK)')
+    .enablePositionalOptions()
+    .showHelpAfterError(false);
+  addStatus(program);
+  addAgentLists(program);
+  addBpf(program);
+  addMonitor(program);
+  addObjects(program);
+  addApiServer(program);
+  const word = argv.find(argument => !argument.startsWith('-'));
+  if (word === undefined || ['lab', 'lab-controllers', 'help', 'completion'].includes(word)) {
+    const { labCommand, labControllersCommand } = await import('./lab.ts');
+    program.addCommand(labCommand());
+    program.addCommand(labControllersCommand(), { hidden: true });
+  }
+  addCompletion(program);
+  return throwing(program);
+}
