@@ -59,6 +59,17 @@ struct options {
 static int ready_fd = -1;
 static volatile sig_atomic_t child_pid;
 
+static int report_fd(void)
+{
+	return ready_fd >= 0 ? ready_fd : STDERR_FILENO;
+}
+
+/* People see whose error it is; the program that reads --ready-fd knows. */
+static const char *report_prefix(void)
+{
+	return ready_fd >= 0 ? "" : "fimbria: ";
+}
+
 /* Says what failed to whoever waits for us, and ends. */
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
@@ -74,8 +85,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *form
 		length = 0;
 	if ((size_t)length >= sizeof(text))
 		length = sizeof(text) - 1;
-	dprintf(ready_fd >= 0 ? ready_fd : STDERR_FILENO, "%.*s: %s\n", length, text,
-		strerror(saved_errno));
+	dprintf(report_fd(), "%s%.*s: %s\n", report_prefix(), length, text, strerror(saved_errno));
 	exit(EXIT_CANNOT_RUN);
 }
 
@@ -276,12 +286,11 @@ static void write_status(const char *path, int status)
 
 static void __attribute__((noreturn)) become(char **command)
 {
+	int code;
+
 	execvp(command[0], command);
-
-	int code = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
-
-	dprintf(ready_fd >= 0 ? ready_fd : STDERR_FILENO, "run %s: %s\n", command[0],
-		strerror(errno));
+	code = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+	dprintf(report_fd(), "%srun %s: %s\n", report_prefix(), command[0], strerror(errno));
 	exit(code);
 }
 

@@ -51,7 +51,7 @@ function roleOfScript(args: readonly string[]): { role: LabRole; rest: readonly 
   const role = PROGRAMS[basename(args[at] ?? '')];
   if (role) return { role, rest };
   if (rest[0] === 'apiserver') return { role: 'apiserver', rest };
-  if (rest[0] === 'lab' && rest[1] === 'controllers') return { role: 'controllers', rest };
+  if (rest[0] === 'lab-controllers') return { role: 'controllers', rest };
   return undefined;
 }
 

@@ -105,6 +105,9 @@ export class LabRuntime {
   }
 
   async createSandbox(pod: PodRef, containerId: string): Promise<Sandbox> {
+    // What an earlier attempt could not take back.
+    const left = this.#readRecord(pod.uid);
+    if (left) await this.removeSandbox(left, 0);
     const begun = { pod, containerId, createdAtMs: Date.now(), ips: [], complete: false };
     this.#writeRecord(begun);
     try {
@@ -220,7 +223,7 @@ export class LabRuntime {
         command: [...spec.command],
       },
       {
-        log: this.#file(pod, `${spec.name}.log`),
+        log: this.#log(pod, spec.name),
         cwd,
         env: { PATH: process.env['PATH'], HOSTNAME: pod.name, HOME: '/root', ...spec.env },
       },
@@ -244,7 +247,7 @@ export class LabRuntime {
       finishedAtMs = statSync(path).mtimeMs;
     } else if (this.#supervisor(container.containerId, pod.uid) !== undefined || existsSync(path))
       return undefined;
-    const message = exitCode === 0 ? undefined : this.#lastLine(this.#file(pod, `${container.name}.log`));
+    const message = exitCode === 0 ? undefined : this.#lastLine(this.#log(pod, container.name));
     return {
       exitCode,
       finishedAtMs,
@@ -340,6 +343,13 @@ export class LabRuntime {
     const dir = join(labPaths(this.#lab).pods, pod.uid);
     mkdirSync(dir, { recursive: true });
     return join(dir, name);
+  }
+
+  /** Outlives the pod, so that what a command said before it ended can be read. */
+  #log(pod: PodRef, container: string): string {
+    const { logs } = labPaths(this.#lab);
+    mkdirSync(logs, { recursive: true });
+    return join(logs, `${pod.namespace}_${pod.name}_${container}.log`);
   }
 
   #writeRecord(record: SandboxRecord): void {

@@ -1,0 +1,210 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { ApiClient } from '../api/client.ts';
+import { FimbriaError, messageOf } from '../base/errors.ts';
+import { assetPath } from '../base/paths.ts';
+import { createClient } from '../cluster/index.ts';
+import { labCgroups, makeCgroup } from './cgroup.ts';
+import type { LabContext } from './context.ts';
+import { waitUntil } from './deadline.ts';
+import { type LabNode, labPaths } from './names.ts';
+import { enterNode, nodePid } from './namespaces.ts';
+import { type PauseOptions, startDetached } from './pause.ts';
+import { findProcess, signal, waitGone } from './processes.ts';
+import { requireLab } from './state.ts';
+
+/** A program of the lab that runs beside or in the nodes. */
+export type Daemon = { role: 'apiserver' | 'controllers' | 'operator' } | { role: 'agent'; node: string };
+
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 20_000;
+
+const nameOf = (daemon: Daemon): string => (daemon.role === 'agent' ? `agent-${daemon.node}` : daemon.role);
+const textOf = (daemon: Daemon): string =>
+  daemon.role === 'agent' ? `agent of ${daemon.node}` : daemon.role;
+
+/** The daemon's process, or undefined when it is not running. */
+export function daemonPid(lab: string, daemon: Daemon): number | undefined {
+  return findProcess(lab, daemon.role, daemon.role === 'agent' ? daemon.node : undefined)?.pid;
+}
+
+function lastLine(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** A TCP port on 127.0.0.1 that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise(resolve => server.close(resolve));
+  return port;
+}
+
+/** Starts a node program; it becomes its own process and outlives us. */
+async function launch(lab: string, daemon: Daemon, script: string, args: string[]): Promise<void> {
+  const enter: Pick<PauseOptions, 'joinNet' | 'joinMount' | 'cgroup'> =
+    daemon.role === 'agent'
+      ? enterAgentNode(lab, daemon.node)
+      : { cgroup: makeCgroup(labCgroups(lab).beside('control')) };
+  mkdirSync(labPaths(lab).logs, { recursive: true });
+  const command = [process.execPath, assetPath(`dist/${script}`), ...args];
+  await startDetached(
+    { lab, role: 'exec', name: nameOf(daemon), ...enter, exec: true, command },
+    { log: labPaths(lab).log(nameOf(daemon)) },
+  );
+}
+
+function enterAgentNode(lab: string, node: string): Pick<PauseOptions, 'joinNet' | 'joinMount' | 'cgroup'> {
+  const pid = nodePid(lab, node);
+  if (pid === undefined) {
+    throw new FimbriaError({
+      code: 'ESRCH',
+      op: 'enter',
+      object: `node ${node}`,
+      why: 'its namespaces are gone',
+      hint: `take the lab down: fimbria lab down --lab ${lab}`,
+    });
+  }
+  return enterNode(lab, node, pid);
+}
+
+/** Waits until `probe` is satisfied, or says how the daemon's log ends when it ends. */
+async function waitReady(
+  lab: string,
+  daemon: Daemon,
+  context: LabContext,
+  probe: () => Promise<string | undefined>,
+): Promise<void> {
+  const log = labPaths(lab).log(nameOf(daemon));
+  const failure = (code: string, why: string) =>
+    new FimbriaError({
+      code,
+      op: 'start',
+      object: textOf(daemon),
+      why,
+      hint: `its log ended: ${lastLine(log)}`,
+    });
+  let missing = 0;
+  await waitUntil(
+    textOf(daemon),
+    START_TIMEOUT_MS,
+    async because => {
+      context.signal.throwIfAborted();
+      // Once is no proof: a look at /proc while it becomes its own program may miss it.
+      missing = daemonPid(lab, daemon) === undefined ? missing + 1 : 0;
+      if (missing >= 3) throw failure('EXITED', 'it ended before it was ready');
+      try {
+        const why = await probe();
+        if (why === undefined) return true;
+        because(why);
+      } catch (error) {
+        because(messageOf(error));
+      }
+      return undefined;
+    },
+    context.progress,
+  );
+}
+
+/** Starts the API server and returns when it answers. */
+export async function startApiServer(lab: string, port: number, context: LabContext): Promise<void> {
+  const paths = labPaths(lab);
+  const daemon: Daemon = { role: 'apiserver' };
+  await launch(lab, daemon, 'fimbria.js', [
+    ...['apiserver', '--lab', lab, '--state', paths.apiserverDir, '--socket', paths.apiserverSocket],
+    ...['--port', String(port), '--kubeconfig-out', paths.kubeconfig],
+  ]);
+  const client = createClient({ server: `unix://${paths.apiserverSocket}` });
+  try {
+    await waitReady(lab, daemon, context, async () => {
+      await client.serverVersion();
+      return undefined;
+    });
+  } finally {
+    client.close();
+  }
+}
+
+/** Starts the controllers. They are ready when the nodes they register are there; `lab up` waits for those. */
+export async function startControllersProcess(lab: string): Promise<void> {
+  await launch(lab, { role: 'controllers' }, 'fimbria.js', ['lab-controllers', '--lab', lab]);
+}
+
+/** Starts the operator and returns when it runs. */
+export async function startOperator(lab: string, context: LabContext): Promise<void> {
+  const daemon: Daemon = { role: 'operator' };
+  const { localKubeconfig, configDir } = labPaths(lab);
+  const args = ['--lab', lab, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
+  await launch(lab, daemon, 'fimbria-operator.js', args);
+  await waitReady(lab, daemon, context, async () =>
+    daemonPid(lab, daemon) === undefined ? 'not running yet' : undefined,
+  );
+}
+
+/** Starts the operator unless it runs; returns when it is ready. */
+export async function ensureOperator(lab: string, context: LabContext): Promise<void> {
+  if (daemonPid(lab, { role: 'operator' }) === undefined) await startOperator(lab, context);
+}
+
+/** Starts a node's agent unless it runs; returns when it is ready. */
+export async function startAgent(lab: string, name: string, context: LabContext): Promise<void> {
+  const { nodes } = requireLab(lab);
+  const node = nodes.find(n => n.name === name);
+  if (!node)
+    throw new FimbriaError({
+      code: 'NOT_FOUND',
+      op: 'start',
+      object: `agent of ${name}`,
+      why: 'there is no such node',
+    });
+  if (daemonPid(lab, { role: 'agent', node: name }) === undefined) await launchAgent(lab, node);
+  await waitAgent(lab, node, nodes.length, context);
+}
+
+/** Starts a node's agent without waiting for it. */
+export async function launchAgent(lab: string, node: LabNode): Promise<void> {
+  const { localKubeconfig, configDir } = labPaths(lab);
+  await launch(lab, { role: 'agent', node: node.name }, 'fimbria-agent.js', [
+    ...['--lab', lab, '--node-name', node.name, '--kubeconfig', localKubeconfig, '--config-dir', configDir],
+  ]);
+}
+
+/** Returns when the node's agent says that it is well and knows `nodeCount` nodes. */
+export async function waitAgent(
+  lab: string,
+  node: LabNode,
+  nodeCount: number,
+  context: LabContext,
+): Promise<void> {
+  const api = new ApiClient(labPaths(lab).node(node.name).socket, { timeoutMs: 5000 });
+  await waitReady(lab, { role: 'agent', node: node.name }, context, async () => {
+    const { cilium } = await api.healthz({ brief: true });
+    if (cilium?.state !== 'Ok') return cilium?.msg || `its state is ${cilium?.state}`;
+    const known = (await api.nodes()).length;
+    return known >= nodeCount ? undefined : `it knows ${known} of ${nodeCount} nodes`;
+  });
+}
+
+/**
+ * Ends a daemon: `SIGTERM` lets it end in its own way, `SIGKILL` does not. One that is not running is fine.
+ * @throws FimbriaError TIMEOUT when it does not end
+ */
+export async function stopDaemon(lab: string, daemon: Daemon, how: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  const pid = daemonPid(lab, daemon);
+  if (pid === undefined) return;
+  signal(pid, how);
+  const left = await waitGone([pid], STOP_TIMEOUT_MS);
+  if (left.length === 0) return;
+  throw new FimbriaError({
+    code: 'TIMEOUT',
+    op: 'stop',
+    object: textOf(daemon),
+    why: `pid ${pid} has not ended after ${STOP_TIMEOUT_MS / 1000} s`,
+    hint: 'use kill',
+  });
+}

@@ -1,0 +1,54 @@
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { codeOf } from '../base/errors.ts';
+import type { ClusterClient } from '../cluster/index.ts';
+import { loadValues, type Values, valuesToFlat } from '../config/index.ts';
+import type { ConfigMap } from '../model/types.ts';
+import { labPaths } from './names.ts';
+import { writeFileAtomically } from './state.ts';
+
+/** Values as merged, and the flat keys that agents and operator read. */
+export interface LabValues {
+  readonly values: Values;
+  readonly flat: Readonly<Record<string, string>>;
+  readonly warnings: readonly string[];
+}
+
+const NAMESPACE = 'kube-system';
+const NAME = 'cilium-config';
+
+/** Merges and checks values. Changes nothing. @throws FimbriaError with the path of what is wrong */
+export function resolveValues(
+  files: readonly string[],
+  sets: readonly string[],
+  base: Values = {},
+): LabValues {
+  const values = loadValues(files, sets, base);
+  return { values, ...valuesToFlat(values) };
+}
+
+/** Makes the lab's config directory hold exactly these keys, each file replaced at once. */
+export function writeConfigDir(lab: string, flat: Readonly<Record<string, string>>): void {
+  const { configDir } = labPaths(lab);
+  mkdirSync(configDir, { recursive: true });
+  for (const [key, value] of Object.entries(flat)) writeFileAtomically(join(configDir, key), value, 0o644);
+  for (const file of readdirSync(configDir)) {
+    if (!(file in flat)) rmSync(join(configDir, file), { force: true });
+  }
+}
+
+/** Makes the ConfigMap that a Helm installation would make hold exactly these keys. */
+export async function publishConfig(
+  client: ClusterClient,
+  flat: Readonly<Record<string, string>>,
+): Promise<void> {
+  const data = { ...flat };
+  const metadata = { name: NAME, namespace: NAMESPACE };
+  try {
+    await client.create<ConfigMap>({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
+  } catch (error) {
+    if (codeOf(error) !== 'ALREADY_EXISTS') throw error;
+    const patch = [{ op: 'add', path: '/data', value: data }];
+    await client.patch('ConfigMap', NAME, patch, { namespace: NAMESPACE, type: 'json' });
+  }
+}
