@@ -36,7 +36,7 @@ bool agent_request(const struct environment *environment, const struct config *c
 		   const struct buffer *stdin_bytes, int64_t deadline,
 		   struct http_response *response, struct failure *failure)
 {
-	struct buffer request = {0};
+	struct buffer request = { 0 };
 	int64_t connect_deadline = deadline_earlier(deadline, deadline_in(CONNECT_TIMEOUT_MS));
 	int fd = http_connect(config->socket, connect_deadline);
 	const char *why = NULL;

@@ -28,7 +28,7 @@ _Bool failure_set(struct failure *failure, enum cni_code code, const char *detai
 /* Appends text that may hold anything (an environment variable, a cut answer): what is not UTF-8 becomes '?'. */
 static void append_text(struct buffer *buffer, const char *text)
 {
-	struct buffer clean = {0};
+	struct buffer clean = { 0 };
 	const char *end = text + strlen(text);
 
 	while (text < end) {
@@ -43,7 +43,7 @@ static void append_text(struct buffer *buffer, const char *text)
 
 int answer_failure(const struct failure *failure, const char *version)
 {
-	struct buffer json = {0};
+	struct buffer json = { 0 };
 	int status;
 
 	buffer_text(&json, "{\n    \"cniVersion\": ");
@@ -62,7 +62,7 @@ int answer_failure(const struct failure *failure, const char *version)
 
 int answer_version(const char *version)
 {
-	struct buffer json = {0};
+	struct buffer json = { 0 };
 	int status;
 
 	buffer_text(&json, "{\n    \"cniVersion\": ");

@@ -13,11 +13,11 @@ static const struct {
 	long timeout_ms;
 	int needs; /* index of the first version that has the command */
 } commands[] = {
-	[CNI_ADD] = {30000, 0},	   [CNI_DEL] = {10000, 0}, [CNI_CHECK] = {10000, 1},
-	[CNI_STATUS] = {10000, 3}, [CNI_GC] = {30000, 3},  [CNI_VERSION] = {10000, 0},
+	[CNI_ADD] = { 30000, 0 },    [CNI_DEL] = { 10000, 0 }, [CNI_CHECK] = { 10000, 1 },
+	[CNI_STATUS] = { 10000, 3 }, [CNI_GC] = { 30000, 3 },  [CNI_VERSION] = { 10000, 0 },
 };
 
-static const char *const versions[] = {"0.3.1", "0.4.0", "1.0.0", "1.1.0"};
+static const char *const versions[] = { "0.3.1", "0.4.0", "1.0.0", "1.1.0" };
 
 static bool alphanumeric(char byte)
 {

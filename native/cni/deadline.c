@@ -38,7 +38,7 @@ int deadline_left(int64_t deadline)
 bool deadline_poll(int fd, short events, int64_t deadline)
 {
 	for (;;) {
-		struct pollfd poll_fd = {.fd = fd, .events = events};
+		struct pollfd poll_fd = { .fd = fd, .events = events };
 		int ready = poll(&poll_fd, 1, deadline_left(deadline));
 
 		if (ready > 0)

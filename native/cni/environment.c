@@ -18,13 +18,13 @@ static const struct {
 	const char *header;
 	unsigned int needed_by; /* bits of enum cni_command */
 } variables[CNI_VARIABLES] = {
-	[CNI_VAR_CONTAINERID] = {"CNI_CONTAINERID", "x-cni-containerid",
-				 1 << CNI_ADD | 1 << CNI_DEL | 1 << CNI_CHECK},
-	[CNI_VAR_NETNS] = {"CNI_NETNS", "x-cni-netns", 1 << CNI_ADD | 1 << CNI_CHECK},
-	[CNI_VAR_IFNAME] = {"CNI_IFNAME", "x-cni-ifname",
-			    1 << CNI_ADD | 1 << CNI_DEL | 1 << CNI_CHECK},
-	[CNI_VAR_ARGS] = {"CNI_ARGS", "x-cni-args", 0},
-	[CNI_VAR_PATH] = {"CNI_PATH", "x-cni-path", 0},
+	[CNI_VAR_CONTAINERID] = { "CNI_CONTAINERID", "x-cni-containerid",
+				  1 << CNI_ADD | 1 << CNI_DEL | 1 << CNI_CHECK },
+	[CNI_VAR_NETNS] = { "CNI_NETNS", "x-cni-netns", 1 << CNI_ADD | 1 << CNI_CHECK },
+	[CNI_VAR_IFNAME] = { "CNI_IFNAME", "x-cni-ifname",
+			     1 << CNI_ADD | 1 << CNI_DEL | 1 << CNI_CHECK },
+	[CNI_VAR_ARGS] = { "CNI_ARGS", "x-cni-args", 0 },
+	[CNI_VAR_PATH] = { "CNI_PATH", "x-cni-path", 0 },
 };
 
 const char *environment_name(enum cni_variable variable)

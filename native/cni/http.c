@@ -166,9 +166,9 @@ enum http_progress http_parse(const char *data, size_t len, struct http_response
 	enum http_progress progress;
 
 	buffer_free(&response->body);
-	response->body = (struct buffer){.limit = HTTP_MAX_BODY};
+	response->body = (struct buffer){ .limit = HTTP_MAX_BODY };
 	do {
-		framing = (struct framing){0};
+		framing = (struct framing){ 0 };
 		progress = parse_head(&at, end, &response->status, &framing);
 		if (progress != HTTP_COMPLETE)
 			return progress;
@@ -186,7 +186,7 @@ enum http_progress http_parse(const char *data, size_t len, struct http_response
 
 int http_connect(const char *path, int64_t deadline)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -230,7 +230,7 @@ static bool send_all(int fd, const struct buffer *request, int64_t deadline)
 bool http_exchange(int fd, const struct buffer *request, struct http_response *response,
 		   int64_t deadline, const char **why)
 {
-	struct buffer answer = {.limit = MAX_ANSWER};
+	struct buffer answer = { .limit = MAX_ANSWER };
 	enum http_progress progress = HTTP_INCOMPLETE;
 	char part[16384];
 

@@ -2,200 +2,17 @@
 #include "json.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "json_lex.h"
 
 struct reader {
-	const char *data;
-	size_t len;
-	size_t at;
+	struct json_cursor cursor;
 	unsigned int depth;
 	unsigned int values;
 	struct json_value *newest; /* every value so far, linked by `older` */
-	const char *why;	   /* first failure */
 };
-
-static bool fail(struct reader *reader, const char *why)
-{
-	if (!reader->why)
-		reader->why = why;
-	return false;
-}
-
-/* The byte at the cursor, or -1 behind the end. */
-static int peek(const struct reader *reader)
-{
-	return reader->at < reader->len ? (unsigned char)reader->data[reader->at] : -1;
-}
-
-static void skip_space(struct reader *reader)
-{
-	int byte;
-
-	while ((byte = peek(reader)) == ' ' || byte == '\t' || byte == '\n' || byte == '\r')
-		reader->at++;
-}
-
-static bool expect(struct reader *reader, char byte, const char *why)
-{
-	if (peek(reader) != byte)
-		return fail(reader, reader->at == reader->len ? "unexpected end of input" : why);
-	reader->at++;
-	return true;
-}
-
-static bool read_word(struct reader *reader, const char *word)
-{
-	size_t len = strlen(word);
-
-	if (reader->len - reader->at < len || memcmp(reader->data + reader->at, word, len))
-		return fail(reader, "not a JSON value");
-	reader->at += len;
-	return true;
-}
-
-/* Four hexadecimal digits behind \u. */
-static bool read_hex4(struct reader *reader, uint32_t *unit)
-{
-	*unit = 0;
-	for (int i = 0; i < 4; i++) {
-		int byte = peek(reader);
-		uint32_t digit;
-
-		if (byte >= '0' && byte <= '9')
-			digit = byte - '0';
-		else if (byte >= 'a' && byte <= 'f')
-			digit = byte - 'a' + 10;
-		else if (byte >= 'A' && byte <= 'F')
-			digit = byte - 'A' + 10;
-		else
-			return fail(reader, "bad \\u escape in string");
-		*unit = *unit << 4 | digit;
-		reader->at++;
-	}
-	return true;
-}
-
-/* What follows a backslash; appends its meaning at `out` and moves it on. */
-static bool read_escape(struct reader *reader, char **out)
-{
-	static const char names[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-	int byte = peek(reader);
-	const char *name = byte > 0 ? strchr(names, byte) : NULL;
-	uint32_t code, low;
-
-	if (name) {
-		*(*out)++ = meanings[name - names];
-		reader->at++;
-		return true;
-	}
-	if (byte != 'u')
-		return fail(reader, "bad escape in string");
-	reader->at++;
-	if (!read_hex4(reader, &code))
-		return false;
-	if (code >= 0xdc00 && code <= 0xdfff)
-		return fail(reader, "lone surrogate in string");
-	if (code >= 0xd800 && code <= 0xdbff) {
-		if (peek(reader) != '\\' || reader->at + 1 >= reader->len ||
-		    reader->data[reader->at + 1] != 'u')
-			return fail(reader, "lone surrogate in string");
-		reader->at += 2;
-		if (!read_hex4(reader, &low))
-			return false;
-		if (low < 0xdc00 || low > 0xdfff)
-			return fail(reader, "lone surrogate in string");
-		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-	}
-	*out += utf8_encode(code, *out);
-	return true;
-}
-
-/* A string from its opening quote on, decoded into fresh memory. */
-static bool read_string(struct reader *reader, char **text, size_t *len)
-{
-	const char *end = reader->data + reader->len;
-	size_t start, raw;
-	char *out;
-
-	if (!expect(reader, '"', "expected a string"))
-		return false;
-	/* Find the closing quote first: decoding never makes a string longer. */
-	for (start = raw = reader->at; raw < reader->len && reader->data[raw] != '"'; raw++)
-		if (reader->data[raw] == '\\')
-			raw++;
-	if (raw >= reader->len)
-		return fail(reader, "unexpected end of input in a string");
-	out = *text = malloc(raw - start + 1);
-	if (!out)
-		return fail(reader, "out of memory");
-	while (peek(reader) != '"') {
-		size_t bytes;
-
-		if (peek(reader) == '\\') {
-			reader->at++;
-			if (!read_escape(reader, &out))
-				goto refused;
-			continue;
-		}
-		bytes = utf8_length(reader->data + reader->at, end);
-		if (peek(reader) < 0x20 || !bytes) {
-			fail(reader, bytes ? "control character in string" : "invalid UTF-8");
-			goto refused;
-		}
-		memcpy(out, reader->data + reader->at, bytes);
-		out += bytes;
-		reader->at += bytes;
-	}
-	reader->at++;
-	*out = '\0';
-	*len = out - *text;
-	return true;
-refused:
-	free(*text);
-	*text = NULL;
-	return false;
-}
-
-static bool read_digits(struct reader *reader)
-{
-	size_t start = reader->at;
-
-	while (peek(reader) >= '0' && peek(reader) <= '9')
-		reader->at++;
-	return reader->at > start || fail(reader, "bad number");
-}
-
-static bool read_number(struct reader *reader, struct json_value *value)
-{
-	size_t start = reader->at;
-
-	if (peek(reader) == '-')
-		reader->at++;
-	if (peek(reader) == '0')
-		reader->at++;
-	else if (!read_digits(reader))
-		return false;
-	if (peek(reader) == '.') {
-		reader->at++;
-		if (!read_digits(reader))
-			return false;
-	}
-	if (peek(reader) == 'e' || peek(reader) == 'E') {
-		reader->at++;
-		if (peek(reader) == '+' || peek(reader) == '-')
-			reader->at++;
-		if (!read_digits(reader))
-			return false;
-	}
-	value->type = JSON_NUMBER;
-	value->len = reader->at - start;
-	value->text = strndup(reader->data + start, value->len);
-	return value->text || fail(reader, "out of memory");
-}
 
 static unsigned int hash(const char *text, size_t len)
 {
@@ -214,15 +31,14 @@ static bool same_key(const struct json_value *a, const struct json_value *b)
 
 static struct json_value *read_value(struct reader *reader);
 
-/* A key that stands twice would mean one thing to us and another to the agent. */
 static bool read_key(struct reader *reader, char **key, size_t *len)
 {
-	if (peek(reader) != '"' && peek(reader) != -1)
-		return fail(reader, "expected a key");
-	if (!read_string(reader, key, len))
+	if (json_peek(&reader->cursor) != '"' && json_peek(&reader->cursor) != -1)
+		return json_fail(&reader->cursor, "expected a key");
+	if (!json_read_string(&reader->cursor, key, len))
 		return false;
-	skip_space(reader);
-	return expect(reader, ':', "expected ':' after a key");
+	json_skip_space(&reader->cursor);
+	return json_expect(&reader->cursor, ':', "expected ':' after a key");
 }
 
 static bool read_members(struct reader *reader, struct json_value *object, bool keyed, char close)
@@ -230,10 +46,10 @@ static bool read_members(struct reader *reader, struct json_value *object, bool 
 	struct json_value **link = &object->child;
 	unsigned int keys = 0;
 
-	reader->at++; /* the opening bracket */
-	skip_space(reader);
-	if (peek(reader) == close) {
-		reader->at++;
+	reader->cursor.at++; /* the opening bracket */
+	json_skip_space(&reader->cursor);
+	if (json_peek(&reader->cursor) == close) {
+		reader->cursor.at++;
 		return true;
 	}
 	for (;;) {
@@ -241,10 +57,10 @@ static bool read_members(struct reader *reader, struct json_value *object, bool 
 		char *key = NULL;
 		size_t key_len = 0;
 
-		skip_space(reader);
+		json_skip_space(&reader->cursor);
 		if (keyed && (++keys > JSON_MAX_KEYS || !read_key(reader, &key, &key_len))) {
 			free(key);
-			return fail(reader, "too many keys in an object");
+			return json_fail(&reader->cursor, "too many keys in an object");
 		}
 		member = read_value(reader);
 		if (!member) {
@@ -254,19 +70,21 @@ static bool read_members(struct reader *reader, struct json_value *object, bool 
 		member->key = key;
 		member->key_len = key_len;
 		if (keyed) {
+			/* A key that stands twice would mean one thing to us and another to the agent. */
 			member->key_hash = hash(key, key_len);
 			for (struct json_value *old = object->child; old; old = old->next)
 				if (same_key(old, member))
-					return fail(reader, "key stands twice in an object");
+					return json_fail(&reader->cursor,
+							 "key stands twice in an object");
 		}
 		*link = member;
 		link = &member->next;
-		skip_space(reader);
-		if (peek(reader) == close) {
-			reader->at++;
+		json_skip_space(&reader->cursor);
+		if (json_peek(&reader->cursor) == close) {
+			reader->cursor.at++;
 			return true;
 		}
-		if (!expect(reader, ',', "expected ',' or the closing bracket"))
+		if (!json_expect(&reader->cursor, ',', "expected ',' or the closing bracket"))
 			return false;
 	}
 }
@@ -276,27 +94,27 @@ static struct json_value *read_value(struct reader *reader)
 	struct json_value *value;
 	bool ok;
 
-	skip_space(reader);
+	json_skip_space(&reader->cursor);
 	if (++reader->values > JSON_MAX_VALUES) {
-		fail(reader, "too many values");
+		json_fail(&reader->cursor, "too many values");
 		return NULL;
 	}
 	value = calloc(1, sizeof(*value));
 	if (!value) {
-		fail(reader, "out of memory");
+		json_fail(&reader->cursor, "out of memory");
 		return NULL;
 	}
 	value->older = reader->newest;
 	reader->newest = value;
-	switch (peek(reader)) {
+	switch (json_peek(&reader->cursor)) {
 	case -1:
-		ok = fail(reader, "unexpected end of input");
+		ok = json_fail(&reader->cursor, "unexpected end of input");
 		break;
 	case '{':
 	case '[':
-		value->type = peek(reader) == '{' ? JSON_OBJECT : JSON_ARRAY;
+		value->type = json_peek(&reader->cursor) == '{' ? JSON_OBJECT : JSON_ARRAY;
 		if (++reader->depth > JSON_MAX_DEPTH) {
-			ok = fail(reader, "nested too deeply");
+			ok = json_fail(&reader->cursor, "nested too deeply");
 			break;
 		}
 		ok = read_members(reader, value, value->type == JSON_OBJECT,
@@ -305,25 +123,26 @@ static struct json_value *read_value(struct reader *reader)
 		break;
 	case '"':
 		value->type = JSON_STRING;
-		ok = read_string(reader, &value->text, &value->len);
+		ok = json_read_string(&reader->cursor, &value->text, &value->len);
 		break;
 	case 't':
 		value->type = JSON_TRUE;
-		ok = read_word(reader, "true");
+		ok = json_read_word(&reader->cursor, "true");
 		break;
 	case 'f':
 		value->type = JSON_FALSE;
-		ok = read_word(reader, "false");
+		ok = json_read_word(&reader->cursor, "false");
 		break;
 	case 'n':
-		ok = read_word(reader, "null");
+		ok = json_read_word(&reader->cursor, "null");
 		break;
 	case '-':
 	case '0' ... '9':
-		ok = read_number(reader, value);
+		value->type = JSON_NUMBER;
+		ok = json_read_number(&reader->cursor, &value->text, &value->len);
 		break;
 	default:
-		ok = fail(reader, "not a JSON value");
+		ok = json_fail(&reader->cursor, "not a JSON value");
 	}
 	return ok ? value : NULL;
 }
@@ -342,17 +161,18 @@ static void free_all(struct json_value *newest)
 
 struct json_value *json_parse(const char *data, size_t len, struct json_error *error)
 {
-	struct reader reader = {.data = data, .len = len};
+	struct reader reader = { .cursor = { .data = data, .len = len } };
 	struct json_value *root = read_value(&reader);
 
 	if (root) {
-		skip_space(&reader);
-		if (reader.at < len)
-			fail(&reader, "something follows the value");
+		json_skip_space(&reader.cursor);
+		if (reader.cursor.at < len)
+			json_fail(&reader.cursor, "something follows the value");
 	}
-	if (reader.why) {
+	if (reader.cursor.why) {
 		free_all(reader.newest);
-		*error = (struct json_error){.offset = reader.at, .why = reader.why};
+		*error =
+			(struct json_error){ .offset = reader.cursor.at, .why = reader.cursor.why };
 		return NULL;
 	}
 	/* The root is the first value made; it leads to all others through the newest. */

@@ -49,7 +49,7 @@ static bool read_stdin(struct buffer *input, struct failure *failure)
 static int delete_later(const struct environment *environment, const struct config *config,
 			const struct buffer *input, int64_t deadline, struct failure *failure)
 {
-	struct http_response response = {0};
+	struct http_response response = { 0 };
 	struct queue queue;
 	int status;
 
@@ -70,7 +70,7 @@ static int forward(const struct environment *environment, const struct config *c
 		   const struct buffer *input)
 {
 	int64_t deadline = deadline_in(config->timeout_ms);
-	struct http_response response = {0};
+	struct http_response response = { 0 };
 	struct failure failure;
 	int status;
 
@@ -87,8 +87,8 @@ static int forward(const struct environment *environment, const struct config *c
 int main(void)
 {
 	struct environment environment;
-	struct config config = {.version = CNI_NEWEST_VERSION};
-	struct buffer input = {.limit = CONFIG_MAX_BYTES};
+	struct config config = { .version = CNI_NEWEST_VERSION };
+	struct buffer input = { .limit = CONFIG_MAX_BYTES };
 	struct failure failure, config_failure;
 	bool known, configured;
 	int status;

@@ -77,7 +77,11 @@ bool queue_lock(struct queue *queue, const char *socket_path, int64_t deadline,
 	while (flock(queue->lock_fd, LOCK_SH | LOCK_NB)) {
 		if (errno == EINTR || (errno == EWOULDBLOCK && deadline_pause(deadline)))
 			continue;
-		return io_failure(failure, "lock deletion queue directory", queue->path);
+		if (errno != EWOULDBLOCK)
+			return io_failure(failure, "lock deletion queue directory", queue->path);
+		return failure_set(failure, CNI_TRY_AGAIN_LATER,
+				   "the agent is starting and empties it",
+				   "deletion queue directory %s is locked", queue->path);
 	}
 	return true;
 }
@@ -147,7 +151,7 @@ static bool write_file(int directory_fd, const char *name, const struct buffer *
 bool queue_write(struct queue *queue, const struct environment *environment,
 		 const struct buffer *config, struct failure *failure)
 {
-	struct buffer json = {0};
+	struct buffer json = { 0 };
 	char digest[SHA256_HEX_SIZE], name[80], temporary[32];
 	int files = count_files(queue);
 	bool ok;

@@ -56,10 +56,10 @@ static void compress(uint32_t state[8], const uint8_t block[BLOCK])
 
 void sha256_hex(const void *data, size_t len, char hex[SHA256_HEX_SIZE])
 {
-	uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-			     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+	uint32_t state[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+			      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
 	const uint8_t *at = data;
-	uint8_t tail[2 * BLOCK] = {0};
+	uint8_t tail[2 * BLOCK] = { 0 };
 	size_t rest = len % BLOCK, tail_len = rest < BLOCK - 8 ? BLOCK : 2 * BLOCK;
 
 	for (size_t block = 0; block < len / BLOCK; block++)
