@@ -16,6 +16,11 @@ export function viewOf(bytes: Uint8Array, offset: number, size: number): DataVie
   return new DataView(bytes.buffer, bytes.byteOffset + offset, size);
 }
 
+/** A copy of its own: `slice` of a Buffer would share the memory. For generated code. */
+export function copyBytes(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(offset, offset + length));
+}
+
 /** Copies a fixed-size byte array into a struct. For generated code. */
 export function putBytes(
   into: Buffer,
