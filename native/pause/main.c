@@ -32,7 +32,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <linux/sockios.h>
 
 #define MAX_REPEATED	16
 #define EXIT_CANNOT_RUN 126
@@ -47,7 +46,6 @@ struct options {
 	const char *cgroup;
 	const char *sys_cgroup;
 	const char *bpffs;
-	const char *bridge;
 	const char *status_file;
 	const char *binds[MAX_REPEATED];
 	int bind_count;
@@ -94,7 +92,7 @@ static void __attribute__((noreturn)) usage(const char *why)
 	dprintf(STDERR_FILENO,
 		"fimbria-pause: %s; usage: fimbria-pause --lab NAME --role ROLE --name NAME\n"
 		"  [--new-net] [--new-mount] [--join-net PATH] [--join-mount PATH] [--cgroup DIR]\n"
-		"  [--fresh-sys CGROUP_DIR] [--bpffs DIR] [--bind SOURCE:TARGET]... [--bridge NAME]\n"
+		"  [--fresh-sys CGROUP_DIR] [--bpffs DIR] [--bind SOURCE:TARGET]...\n"
 		"  [--sysctl PATH=VALUE]... [--ready-fd N] [--status-file PATH] [--exec] [-- CMD ARGS...]\n",
 		why);
 	exit(2);
@@ -192,37 +190,19 @@ static void set_sysctl(const char *spec)
 	write_file(path, equals + 1);
 }
 
-static int ioctl_socket(void)
+/* A namespace is born with its loopback device down, which no machine has. */
+static void loopback_up(void)
 {
+	struct ifreq request = { .ifr_name = "lo" };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		die("open socket");
-	return fd;
-}
-
-static void link_up(int fd, const char *name)
-{
-	struct ifreq request = {};
-
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	if (ioctl(fd, SIOCGIFFLAGS, &request) < 0)
-		die("read flags of link %s", name);
+		die("read flags of link lo");
 	request.ifr_flags |= IFF_UP;
 	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
-		die("set link %s up", name);
-}
-
-static void set_up_net(const struct options *o)
-{
-	int fd = ioctl_socket();
-
-	link_up(fd, "lo");
-	if (o->bridge) {
-		if (ioctl(fd, SIOCBRADDBR, o->bridge) < 0)
-			die("create bridge %s", o->bridge);
-		link_up(fd, o->bridge);
-	}
+		die("set link lo up");
 	close(fd);
 }
 
@@ -246,7 +226,7 @@ static void set_up(const struct options *o)
 	for (i = 0; i < o->bind_count; i++)
 		bind_mount(o->binds[i]);
 	if (o->new_net)
-		set_up_net(o);
+		loopback_up();
 	for (i = 0; i < o->sysctl_count; i++)
 		set_sysctl(o->sysctls[i]);
 }
@@ -296,7 +276,7 @@ static void __attribute__((noreturn)) become(char **command)
 
 static int supervise(const struct options *o)
 {
-	struct sigaction forward = {.sa_handler = forward_signal};
+	struct sigaction forward = { .sa_handler = forward_signal };
 	sigset_t blocked, before;
 	int status;
 	pid_t pid;
@@ -349,7 +329,6 @@ static struct options parse(int argc, char **argv)
 		FRESH_SYS,
 		BPFFS,
 		BIND,
-		BRIDGE,
 		SYSCTL,
 		READY_FD,
 		STATUS_FILE,
@@ -357,25 +336,24 @@ static struct options parse(int argc, char **argv)
 	};
 	/* The LABEL options mean something only to who reads the command line in /proc. */
 	static const struct option known[] = {
-		{"lab", required_argument, NULL, LABEL},
-		{"role", required_argument, NULL, LABEL},
-		{"name", required_argument, NULL, LABEL},
-		{"node", required_argument, NULL, LABEL},
-		{"uid", required_argument, NULL, LABEL},
-		{"container-id", required_argument, NULL, LABEL},
-		{"new-net", no_argument, NULL, NEW_NET},
-		{"new-mount", no_argument, NULL, NEW_MOUNT},
-		{"join-net", required_argument, NULL, JOIN_NET},
-		{"join-mount", required_argument, NULL, JOIN_MOUNT},
-		{"cgroup", required_argument, NULL, CGROUP},
-		{"fresh-sys", required_argument, NULL, FRESH_SYS},
-		{"bpffs", required_argument, NULL, BPFFS},
-		{"bind", required_argument, NULL, BIND},
-		{"bridge", required_argument, NULL, BRIDGE},
-		{"sysctl", required_argument, NULL, SYSCTL},
-		{"ready-fd", required_argument, NULL, READY_FD},
-		{"status-file", required_argument, NULL, STATUS_FILE},
-		{"exec", no_argument, NULL, EXEC},
+		{ "lab", required_argument, NULL, LABEL },
+		{ "role", required_argument, NULL, LABEL },
+		{ "name", required_argument, NULL, LABEL },
+		{ "node", required_argument, NULL, LABEL },
+		{ "uid", required_argument, NULL, LABEL },
+		{ "container-id", required_argument, NULL, LABEL },
+		{ "new-net", no_argument, NULL, NEW_NET },
+		{ "new-mount", no_argument, NULL, NEW_MOUNT },
+		{ "join-net", required_argument, NULL, JOIN_NET },
+		{ "join-mount", required_argument, NULL, JOIN_MOUNT },
+		{ "cgroup", required_argument, NULL, CGROUP },
+		{ "fresh-sys", required_argument, NULL, FRESH_SYS },
+		{ "bpffs", required_argument, NULL, BPFFS },
+		{ "bind", required_argument, NULL, BIND },
+		{ "sysctl", required_argument, NULL, SYSCTL },
+		{ "ready-fd", required_argument, NULL, READY_FD },
+		{ "status-file", required_argument, NULL, STATUS_FILE },
+		{ "exec", no_argument, NULL, EXEC },
 		{},
 	};
 	struct options o = {};
@@ -409,9 +387,6 @@ static struct options parse(int argc, char **argv)
 			break;
 		case BIND:
 			append(o.binds, &o.bind_count, optarg);
-			break;
-		case BRIDGE:
-			o.bridge = optarg;
 			break;
 		case SYSCTL:
 			append(o.sysctls, &o.sysctl_count, optarg);

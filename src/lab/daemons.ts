@@ -4,6 +4,7 @@ import { ApiClient } from '../api/client.ts';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import { assetPath } from '../base/paths.ts';
 import { createClient } from '../cluster/index.ts';
+import type { Lease } from '../model/types.ts';
 import { labCgroups, makeCgroup } from './cgroup.ts';
 import type { LabContext } from './context.ts';
 import { waitUntil } from './deadline.ts';
@@ -135,15 +136,26 @@ export async function startControllersProcess(lab: string): Promise<void> {
   await launch(lab, { role: 'controllers' }, 'fimbria.js', ['lab-controllers', '--lab', lab]);
 }
 
-/** Starts the operator and returns when it runs. */
+/** The lease that an operator renews while it leads. */
+const OPERATOR_LEASE = { name: 'cilium-operator-resource-lock', namespace: 'kube-system' } as const;
+
+/** Starts the operator and returns when it leads. */
 export async function startOperator(lab: string, context: LabContext): Promise<void> {
   const daemon: Daemon = { role: 'operator' };
   const { localKubeconfig, configDir } = labPaths(lab);
   const args = ['--lab', lab, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
+  const begunMs = Date.now();
   await launch(lab, daemon, 'fimbria-operator.js', args);
-  await waitReady(lab, daemon, context, async () =>
-    daemonPid(lab, daemon) === undefined ? 'not running yet' : undefined,
-  );
+  const client = createClient(localKubeconfig);
+  try {
+    await waitReady(lab, daemon, context, async () => {
+      const { spec } = await client.get<Lease>('Lease', OPERATOR_LEASE.name, OPERATOR_LEASE.namespace);
+      const renewedMs = Date.parse(spec?.renewTime ?? '');
+      return spec?.holderIdentity && renewedMs >= begunMs ? undefined : 'it does not lead yet';
+    });
+  } finally {
+    client.close();
+  }
 }
 
 /** Starts the operator unless it runs; returns when it is ready. */

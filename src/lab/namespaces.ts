@@ -10,7 +10,6 @@ export const NODE_DIRECTORIES = {
   lib: '/var/lib/fimbria',
   cni: '/etc/cni/net.d',
 } as const;
-export const UNDERLAY_BRIDGE = 'br0';
 
 const BPFFS = '/sys/fs/bpf';
 
@@ -36,7 +35,7 @@ export function enterNode(
   return { joinNet: netnsOf(pid), joinMount: mountnsOf(pid), cgroup: makeCgroup(labCgroups(lab).node(node)) };
 }
 
-/** Starts the holder of the underlay's namespace, with its bridge up. Returns its pid. */
+/** Starts the holder of the underlay's namespace. Returns its pid. */
 export async function startUnderlay(lab: string): Promise<number> {
   const cgroup = makeCgroup(labCgroups(lab).beside('underlay'));
   return startDetached({
@@ -45,7 +44,6 @@ export async function startUnderlay(lab: string): Promise<number> {
     name: 'underlay',
     newNet: true,
     cgroup,
-    bridge: UNDERLAY_BRIDGE,
   });
 }
 

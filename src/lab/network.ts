@@ -1,51 +1,64 @@
-import { spawn } from 'node:child_process';
-import { FimbriaError } from '../base/errors.ts';
-import { type LabNode, OUTSIDE_IP, UNDERLAY_PREFIX_LENGTH } from './names.ts';
-import { netnsOf, UNDERLAY_BRIDGE } from './namespaces.ts';
-import { pauseArguments, pauseProgram } from './pause.ts';
+import { Rtnetlink } from '../kernel/rtnetlink.ts';
+import { type LabNode, OUTSIDE, OUTSIDE_IP, UNDERLAY_PREFIX_LENGTH } from './names.ts';
+import { netnsOf } from './namespaces.ts';
 
-async function batch(lab: string, pid: number, lines: string[]): Promise<void> {
-  const child = spawn(
-    pauseProgram(),
-    pauseArguments({
-      lab,
-      role: 'exec',
-      name: 'ip',
-      joinNet: netnsOf(pid),
-      exec: true,
-      command: ['ip', '-batch', '-'],
-    }),
-    { stdio: ['pipe', 'ignore', 'pipe'] },
-  );
-  let said = '';
-  child.stderr.on('data', chunk => {
-    said += chunk;
-  });
-  child.stdin.end(`${lines.join('\n')}\n`);
-  const code = await new Promise(resolve => child.once('close', resolve));
-  if (code !== 0)
-    throw new FimbriaError({ code: 'NETWORK', op: 'set up', object: 'underlay', why: said.trim() });
+/** The device that every host of the underlay has. */
+export const HOST_DEVICE = 'eth0';
+
+const UNDERLAY_BRIDGE = 'br0';
+
+/** A host of the underlay and the process that holds its namespace. */
+interface Host {
+  readonly name: string;
+  readonly ip: string;
+  readonly pid: number;
 }
 
-/** Joins the nodes and the outside host to the underlay's bridge: `eth0` each, with an address and a default route. */
+async function within<T>(pid: number, work: (netlink: Rtnetlink) => Promise<T>): Promise<T> {
+  const netlink = Rtnetlink.open({ netns: netnsOf(pid) });
+  try {
+    return await work(netlink);
+  } finally {
+    netlink.close();
+  }
+}
+
+/** The address at the end of the underlay's network. */
+function broadcastOf(ip: string): string {
+  return ip.replace(/\d+$/, '255');
+}
+
+async function setUpHost(host: Host): Promise<void> {
+  await within(host.pid, async netlink => {
+    await netlink.setLink(HOST_DEVICE, { up: true });
+    const link = await netlink.link(HOST_DEVICE);
+    const ifindex = link?.ifindex ?? 0;
+    await netlink.addAddress({
+      ifindex,
+      address: host.ip,
+      prefixLength: UNDERLAY_PREFIX_LENGTH,
+      broadcast: broadcastOf(host.ip),
+    });
+    if (host.ip === OUTSIDE_IP) return;
+    await netlink.replaceRoute({ dst: 'default', gateway: OUTSIDE_IP, ifindex, protocol: 'boot' });
+  });
+}
+
+/** Joins the nodes and the outside host to the underlay's bridge: `eth0` each, with an address; nodes route to outside. */
 export async function connectUnderlay(
-  lab: string,
   underlayPid: number,
   outsidePid: number,
   nodes: readonly (LabNode & { pid: number })[],
 ): Promise<void> {
-  const hosts = [{ name: 'outside', ip: OUTSIDE_IP, pid: outsidePid }, ...nodes];
-  await batch(
-    lab,
-    underlayPid,
-    hosts.flatMap((host, i) => [
-      `link add port${i} type veth peer name eth0 netns ${host.pid}`,
-      `link set port${i} master ${UNDERLAY_BRIDGE} up`,
-    ]),
-  );
-  for (const host of hosts) {
-    const lines = [`addr add ${host.ip}/${UNDERLAY_PREFIX_LENGTH} brd + dev eth0`, 'link set eth0 up'];
-    if (host.ip !== OUTSIDE_IP) lines.push(`route add default via ${OUTSIDE_IP}`);
-    await batch(lab, host.pid, lines);
-  }
+  const hosts: Host[] = [{ name: OUTSIDE, ip: OUTSIDE_IP, pid: outsidePid }, ...nodes];
+  await within(underlayPid, async netlink => {
+    await netlink.createBridge({ name: UNDERLAY_BRIDGE, up: true });
+    const bridge = await netlink.link(UNDERLAY_BRIDGE);
+    for (const [i, host] of hosts.entries()) {
+      const name = `port${i}`;
+      await netlink.createVeth({ name, peer: { name: HOST_DEVICE, netns: netnsOf(host.pid) } });
+      await netlink.setLink(name, { master: bridge?.ifindex ?? 0, up: true });
+    }
+  });
+  await Promise.all(hosts.map(setUpHost));
 }

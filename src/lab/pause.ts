@@ -22,7 +22,6 @@ export interface PauseOptions {
   bpffs?: string;
   /** `SOURCE:TARGET` bind mounts. */
   binds?: string[];
-  bridge?: string;
   /** `net/ipv4/ip_forward=1` */
   sysctls?: string[];
   statusFile?: string;
@@ -43,7 +42,6 @@ export function pauseArguments(o: PauseOptions, readyFd?: number): string[] {
   if (o.sysCgroup) args.push('--fresh-sys', o.sysCgroup);
   if (o.bpffs) args.push('--bpffs', o.bpffs);
   for (const bind of o.binds ?? []) args.push('--bind', bind);
-  if (o.bridge) args.push('--bridge', o.bridge);
   for (const sysctl of o.sysctls ?? []) args.push('--sysctl', sysctl);
   if (o.statusFile) args.push('--status-file', o.statusFile);
   if (readyFd !== undefined) args.push('--ready-fd', String(readyFd));

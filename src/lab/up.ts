@@ -66,7 +66,7 @@ async function startHolders(lab: string, nodes: readonly LabNode[]): Promise<voi
     ...nodes.map(node => startNode(lab, node)),
   ]);
   const hosts = nodes.map((node, i) => ({ ...node, pid: pids[i] ?? 0 }));
-  await connectUnderlay(lab, underlay, outside, hosts);
+  await connectUnderlay(underlay, outside, hosts);
 }
 
 async function createNamespaces(client: ClusterClient): Promise<void> {
