@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Route netlink sockets. Messages are built and read in TypeScript; here bytes go back and forth. */
+#include <cerrno>
+#include <set>
+#include <sys/socket.h>
+#include <vector>
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+
+#include "addon.h"
+#include "args.h"
+#include "failure.h"
+#include "handle.h"
+#include "netns.h"
+#include "task.h"
+
+namespace fimbria
+{
+
+/* The kernel answers at once; a lock held for longer than this means that something is broken. */
+static constexpr time_t kAnswerSeconds = 60;
+static constexpr int kReceiveBytes = 4 << 20;
+/* A dump comes in parts of at most 32 KiB. */
+static constexpr size_t kChunkBytes = 256 << 10;
+static constexpr int kDatagramsAtOnce = 64;
+
+static void SetOption(int fd, int level, int option, int value, const char *name)
+{
+	if (setsockopt(fd, level, option, &value, sizeof(value)))
+		throw Refused(errno, "configure", std::string("netlink socket: ") + name);
+}
+
+static SharedFd OpenSocket(const std::vector<uint32_t> &groups)
+{
+	SharedFd fd = Own(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "open",
+			  "netlink socket");
+	SetOption(fd->get(), SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK");
+	SetOption(fd->get(), SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK");
+	SetOption(fd->get(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "NETLINK_GET_STRICT_CHK");
+	/* A larger queue is a courtesy that needs CAP_NET_ADMIN: an overrun is handled anyway. */
+	int bytes = kReceiveBytes;
+	setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+	struct timeval timeout = { kAnswerSeconds, 0 };
+	setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	struct sockaddr_nl address = {};
+	address.nl_family = AF_NETLINK;
+	if (bind(fd->get(), reinterpret_cast<struct sockaddr *>(&address), sizeof(address)))
+		throw Refused(errno, "bind", "netlink socket");
+	for (uint32_t group : groups)
+		SetOption(fd->get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group,
+			  "NETLINK_ADD_MEMBERSHIP");
+	return fd;
+}
+
+static Napi::Value NetlinkOpen(const Napi::CallbackInfo &info)
+{
+	std::vector<uint32_t> groups;
+	if (!info[0].IsArray())
+		throw Failure("EINVAL", "open", "netlink socket", "groups are no array");
+	Napi::Array list = info[0].As<Napi::Array>();
+	for (uint32_t i = 0; i < list.Length(); i++)
+		groups.push_back(Uint32Of(list.Get(i), "netlink group"));
+	SharedFd fd;
+	RunInNetns(NetnsOf(info[1]), [&] { fd = OpenSocket(groups); });
+	return Handle::New(info.Env(), Kind::kSocket, fd);
+}
+
+/* Sequence numbers of the requests in a train. */
+static std::set<uint32_t> Sequences(const std::vector<uint8_t> &train)
+{
+	std::set<uint32_t> result;
+	int left = train.size();
+	for (auto *header = reinterpret_cast<const struct nlmsghdr *>(train.data());
+	     NLMSG_OK(header, static_cast<unsigned int>(left)); header = NLMSG_NEXT(header, left))
+		result.insert(header->nlmsg_seq);
+	return result;
+}
+
+/* Takes the sequence numbers off that this chunk ends. */
+static void Settle(const uint8_t *data, size_t size, std::set<uint32_t> &open)
+{
+	int left = size;
+	for (auto *header = reinterpret_cast<const struct nlmsghdr *>(data);
+	     NLMSG_OK(header, static_cast<unsigned int>(left)); header = NLMSG_NEXT(header, left))
+		if (header->nlmsg_type == NLMSG_ERROR || header->nlmsg_type == NLMSG_DONE)
+			open.erase(header->nlmsg_seq);
+}
+
+static std::vector<uint8_t> Transact(int fd, const std::vector<uint8_t> &train)
+{
+	std::set<uint32_t> open = Sequences(train);
+	struct sockaddr_nl kernel = {};
+	kernel.nl_family = AF_NETLINK;
+	ssize_t sent;
+	do {
+		sent = sendto(fd, train.data(), train.size(), 0,
+			      reinterpret_cast<struct sockaddr *>(&kernel), sizeof(kernel));
+	} while (sent < 0 && errno == EINTR);
+	if (sent != static_cast<ssize_t>(train.size()))
+		throw Refused(sent < 0 ? errno : EMSGSIZE, "send", "netlink request");
+
+	std::vector<uint8_t> answer;
+	while (!open.empty()) {
+		size_t at = answer.size();
+		answer.resize(at + kChunkBytes);
+		ssize_t got = recv(fd, answer.data() + at, kChunkBytes, MSG_TRUNC);
+		answer.resize(at + (got > 0 ? std::min<size_t>(got, kChunkBytes) : 0));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			throw Refused(errno == EAGAIN ? ETIMEDOUT : errno, "receive",
+				      "netlink answer");
+		if (got > static_cast<ssize_t>(kChunkBytes))
+			throw Refused(EMSGSIZE, "receive", "netlink answer");
+		Settle(answer.data() + at, got, open);
+	}
+	return answer;
+}
+
+static Napi::Value NetlinkTransact(const Napi::CallbackInfo &info)
+{
+	SharedFd fd = Handle::From(info[0], Kind::kSocket, "use").shared();
+	Bytes bytes = BytesOf(info[1], "netlink train");
+	std::vector<uint8_t> train(bytes.data, bytes.data + bytes.size);
+	return Task<std::vector<uint8_t>>::Start(
+		info.Env(), [fd, train] { return Transact(fd->get(), train); },
+		[](Napi::Env env, std::vector<uint8_t> &answer) {
+			return BufferOf(env, answer.data(), answer.size());
+		});
+}
+
+static Napi::Value NetlinkReceive(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	Handle &socket = Handle::From(info[0], Kind::kSocket, "read");
+	std::vector<uint8_t> data;
+	bool overrun = false;
+	for (int i = 0; i < kDatagramsAtOnce; i++) {
+		size_t at = data.size();
+		data.resize(at + kChunkBytes);
+		ssize_t got =
+			recv(socket.fd(), data.data() + at, kChunkBytes, MSG_DONTWAIT | MSG_TRUNC);
+		data.resize(at + (got > 0 ? std::min<size_t>(got, kChunkBytes) : 0));
+		if (got >= 0)
+			continue;
+		if (errno == ENOBUFS)
+			overrun = true;
+		else if (errno == EAGAIN)
+			break;
+		else if (errno != EINTR)
+			throw Refused(errno, "receive", "netlink events");
+	}
+	Napi::Object result = Napi::Object::New(env);
+	result.Set("data", BufferOf(env, data.data(), data.size()));
+	result.Set("overrun", Napi::Boolean::New(env, overrun));
+	return result;
+}
+
+void RegisterNetlink(Napi::Env env, Napi::Object exports)
+{
+	exports.Set("netlinkOpen", Napi::Function::New<Callback<NetlinkOpen>>(env));
+	exports.Set("netlinkTransact", Napi::Function::New<Callback<NetlinkTransact>>(env));
+	exports.Set("netlinkReceive", Napi::Function::New<Callback<NetlinkReceive>>(env));
+}
+
+} // namespace fimbria
