@@ -210,19 +210,29 @@ int http_connect(const char *path, int64_t deadline)
 	return fd;
 }
 
-static bool send_all(int fd, const struct buffer *request, int64_t deadline)
+/*
+ * Sends until everything is gone, the agent says something, or it breaks the
+ * connection: an agent may answer (413) before it has read everything, and its
+ * answer is to be heard. False when the time has come first.
+ */
+static bool send_request(int fd, const struct buffer *request, int64_t deadline)
 {
 	size_t sent = 0;
+	char byte;
 
 	while (sent < request->len) {
 		ssize_t n = send(fd, request->data + sent, request->len - sent, MSG_NOSIGNAL);
 
-		if (n >= 0)
+		if (n >= 0) {
 			sent += n;
-		else if (errno == EAGAIN && !deadline_poll(fd, POLLOUT, deadline))
-			return false;
-		else if (errno != EAGAIN && errno != EINTR)
-			return false;
+		} else if (errno == EAGAIN) {
+			if (!deadline_poll(fd, POLLIN | POLLOUT, deadline))
+				return errno != ETIMEDOUT;
+			if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+				return true;
+		} else if (errno != EINTR) {
+			return true; /* what is left to read tells why */
+		}
 	}
 	return true;
 }
@@ -235,8 +245,7 @@ bool http_exchange(int fd, const struct buffer *request, struct http_response *r
 	char part[16384];
 
 	*why = NULL;
-	/* An agent may answer (413) and close before it has read everything: look for an answer all the same. */
-	if (!send_all(fd, request, deadline) && errno == ETIMEDOUT)
+	if (!send_request(fd, request, deadline))
 		*why = "it did not take the request in time";
 	while (!*why && progress == HTTP_INCOMPLETE) {
 		ssize_t n = recv(fd, part, sizeof(part), 0);
