@@ -1,0 +1,102 @@
+import type { Writable } from 'node:stream';
+import type { Kind } from '../model/kinds.ts';
+import type { AnyObject, WatchEvent } from '../model/types.ts';
+import { ApiFailure } from './failure.ts';
+import type { Filter } from './filter.ts';
+import { parseVersion } from './list.ts';
+import { removedForm, type Store, type StoreEvent } from './store.ts';
+
+export interface WatchQuery {
+  kind: Kind;
+  filter: Filter;
+  /** Begin behind this version; with none, or "0", with all objects that there are. */
+  resourceVersion: string;
+  bookmarks: boolean;
+  /** Send all objects first and mark their end with a bookmark. */
+  sendInitialEvents: boolean;
+  timeoutMs: number;
+  bookmarkIntervalMs: number;
+}
+
+/** A client that does not read so much of what it asked for is cut off; it comes back and resumes. */
+const MAX_UNREAD_BYTES = 32 << 20;
+
+/**
+ * Streams changes to `out`, one JSON event a line, until the time is over, the client goes or `stop` is called.
+ * @param encode the form in which the client wants to see objects
+ * @returns how to end it from our side
+ */
+export function streamWatch(
+  store: Store,
+  query: WatchQuery,
+  out: Writable,
+  encode: (object: AnyObject) => unknown,
+): () => void {
+  const send = (event: WatchEvent<unknown>): void => {
+    out.write(`${JSON.stringify(event)}\n`);
+    if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
+  };
+  const deliver = (event: StoreEvent): void => {
+    if (event.kind !== query.kind) return;
+    const seen = asSeenThrough(query.filter, event);
+    if (seen) send({ type: seen.type, object: encode(seen.object) });
+  };
+  const bookmark = (annotations?: Record<string, string>): void => {
+    const { apiVersion, kind } = query.kind;
+    const metadata = { resourceVersion: String(store.version), ...(annotations && { annotations }) };
+    send({
+      type: 'BOOKMARK',
+      object: { kind, apiVersion, metadata: { creationTimestamp: null, ...metadata } },
+    });
+  };
+  const stops: (() => void)[] = [];
+  const stop = (): void => {
+    for (const undo of stops.splice(0)) undo();
+  };
+  const end = (): void => {
+    stop();
+    out.end();
+  };
+
+  try {
+    const from = parseVersion(query.resourceVersion);
+    if (from === 0 || query.sendInitialEvents) {
+      for (const object of store.list(query.kind)) {
+        if (query.filter(object)) send({ type: 'ADDED', object: encode(object) });
+      }
+      if (query.sendInitialEvents) bookmark({ 'k8s.io/initial-events-end': 'true' });
+    } else {
+      for (const event of store.since(from)) deliver(event);
+    }
+  } catch (error) {
+    // The stream has begun with 200: Kubernetes, too, says in it that the past is forgotten.
+    if (!(error instanceof ApiFailure)) throw error;
+    send({ type: 'ERROR', object: error.status });
+    end();
+    return end;
+  }
+  stops.push(store.listen(deliver));
+  const timeout = setTimeout(() => {
+    if (query.bookmarks) bookmark();
+    end();
+  }, query.timeoutMs);
+  stops.push(() => clearTimeout(timeout));
+  if (query.bookmarks) {
+    const interval = setInterval(bookmark, query.bookmarkIntervalMs);
+    stops.push(() => clearInterval(interval));
+  }
+  out.on('close', stop);
+  return end;
+}
+
+/** How a change looks to somebody who sees only what passes the filter: what leaves it is deleted for them. */
+function asSeenThrough(
+  filter: Filter,
+  event: StoreEvent,
+): { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: AnyObject } | undefined {
+  const { before, after } = event;
+  const was = before !== undefined && filter(before);
+  const is = after !== undefined && filter(after);
+  if (is) return { type: was ? 'MODIFIED' : 'ADDED', object: after };
+  return was ? { type: 'DELETED', object: removedForm(event) } : undefined;
+}
