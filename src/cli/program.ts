@@ -29,9 +29,12 @@ function addApiServer(program: Command): void {
     });
 }
 
+/** Words that may mean the lab's commands. */
+const NEEDS_LAB = new Set(['lab', 'lab-controllers', 'help', 'completion']);
+
 /**
  * The whole command line. `lab` brings many modules along, so its commands are loaded only when they are asked
- * for: when the first word says so, or when everything is wanted (help, completion).
+ * for: when a word may mean them, or when everything is wanted (help, completion).
  */
 export async function createProgram(argv: string[]): Promise<Command> {
   const program = new Command('fimbria')
@@ -47,8 +50,7 @@ export async function createProgram(argv: string[]): Promise<Command> {
   addMonitor(program);
   addObjects(program);
   addApiServer(program);
-  const word = argv.find(argument => !argument.startsWith('-'));
-  if (word === undefined || ['lab', 'lab-controllers', 'help', 'completion'].includes(word)) {
+  if (!argv.some(word => !word.startsWith('-')) || argv.some(word => NEEDS_LAB.has(word))) {
     const { labCommand, labControllersCommand } = await import('./lab.ts');
     program.addCommand(labCommand());
     program.addCommand(labControllersCommand(), { hidden: true });

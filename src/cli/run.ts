@@ -6,6 +6,8 @@ const EXIT_USAGE = 2;
 /** 128 + SIGINT, as shells have it. */
 const EXIT_INTERRUPTED = 130;
 
+const EXIT_BY_CODE: Record<string, number> = { USAGE: EXIT_USAGE, INTERRUPTED: EXIT_INTERRUPTED };
+
 /** Asked for and printed; no failure. */
 const HELP_CODES = new Set(['commander.help', 'commander.helpDisplayed', 'commander.version']);
 
@@ -61,7 +63,7 @@ export async function run(program: Command, argv: string[]): Promise<void> {
       if (HELP_CODES.has(error.code)) process.exitCode = EXIT_USAGE;
       else fail(usageText(error, program, argv), EXIT_USAGE);
     } else if (error instanceof FimbriaError) {
-      fail(error.message, error.code === 'USAGE' ? EXIT_USAGE : EXIT_FAILURE);
+      fail(error.message, EXIT_BY_CODE[error.code] ?? EXIT_FAILURE);
       if (error.log) process.stderr.write(`${error.log}\n`);
     } else {
       fail(`unexpected failure: ${messageOf(error)}; set FIMBRIA_DEBUG=1 to see where`, EXIT_FAILURE);

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { StatusResponse } from '../../src/api/types.ts';
 import { codeOf } from '../../src/base/errors.ts';
-import { goDuration, humanAge, parseDuration, timeSince } from '../../src/cli/format/duration.ts';
+import { goDuration, parseDuration, timeSince } from '../../src/cli/format/duration.ts';
 import { evaluate } from '../../src/cli/format/jsonpath.ts';
 import { firstProblem, formatBrief, formatStatus } from '../../src/cli/format/status.ts';
 import * as tables from '../../src/cli/format/tables.ts';
@@ -356,14 +356,6 @@ test('what Go prints is read back', t => {
     ),
   );
   t.pass();
-});
-
-test('ages print as kubectl’s', t => {
-  const age = (seconds: number): string => humanAge(seconds * 1000);
-  t.deepEqual(
-    [0, 119, 120, 331, 600, 10_000, 11_000, 28_800, 122_400, 172_800, 176_400, 700_000, 63_072_000].map(age),
-    ['0s', '119s', '2m', '5m31s', '10m', '166m', '3h3m', '8h', '34h', '2d', '2d1h', '8d', '2y'],
-  );
 });
 
 test('jsonpath as kubectl takes it', t => {

@@ -54,21 +54,3 @@ export function timeSince(timestamp: string | undefined, now: number): string {
   const seconds = Math.max(0, Math.floor((now - Date.parse(timestamp)) / 1000));
   return `${goDuration(seconds * 1e9)} ago`;
 }
-
-/** An age as kubectl prints it: `45s`, `5m31s`, `34h`, `12d`. Pure. */
-export function humanAge(milliseconds: number): string {
-  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
-  const part = (whole: number, unit: string, rest: number, restUnit: string): string =>
-    rest === 0 ? `${whole}${unit}` : `${whole}${unit}${rest}${restUnit}`;
-  if (seconds < 120) return `${seconds}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 10) return part(minutes, 'm', seconds % 60, 's');
-  if (minutes < 180) return `${minutes}m`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 8) return part(hours, 'h', minutes % 60, 'm');
-  if (hours < 48) return `${hours}h`;
-  const days = Math.floor(hours / 24);
-  if (days < 8) return part(days, 'd', hours % 24, 'h');
-  if (days < 730) return `${days}d`;
-  return part(Math.floor(days / 365), 'y', days % 365, 'd');
-}

@@ -1,7 +1,7 @@
 import { FimbriaError } from '../../base/errors.ts';
+import { cellText } from '../../model/columns.ts';
 import type { Kind } from '../../model/kinds.ts';
 import type { AnyObject } from '../../model/meta.ts';
-import { humanAge } from '../format/duration.ts';
 import { print, serialise, unknownFormat } from '../format/output.ts';
 import { byText } from '../format/tables.ts';
 import { table } from '../format/tabwriter.ts';
@@ -19,18 +19,11 @@ export interface GetOptions {
 
 const FORMATS = ['wide', 'name', 'json', 'yaml', 'jsonpath=TEMPLATE'];
 
-function cell(value: unknown, type: string, now: number): string {
-  if (value === undefined || value === null) return type === 'date' ? '<unknown>' : '';
-  return type === 'date'
-    ? humanAge(now - Date.parse(String(value)))
-    : String(value).replaceAll(/[\t\n]/g, ' ');
-}
-
 /** The table of one kind, as kubectl lays it out. Pure. */
 export function objectTable(
   kind: Kind,
   objects: AnyObject[],
-  options: { wide: boolean; withNamespace: boolean; withKind: boolean; headers: boolean; now: number },
+  options: { wide: boolean; withNamespace: boolean; withKind: boolean; headers: boolean; now: Date },
 ): string {
   const columns = kind.columns.filter(column => options.wide || column.priority === 0);
   const withNamespace = options.withNamespace && kind.namespaced;
@@ -38,7 +31,7 @@ export function objectTable(
   const rows = objects.map(object => [
     ...(withNamespace ? [object.metadata.namespace ?? ''] : []),
     prefix + object.metadata.name,
-    ...columns.map(column => cell(column.value(object), column.type, options.now)),
+    ...columns.map(column => String(cellText(column, object, options.now)).replaceAll(/[\t\n]/g, ' ')),
   ]);
   const header = [
     ...(withNamespace ? ['NAMESPACE'] : []),
@@ -130,7 +123,7 @@ export async function get(words: string[], at: Connection, options: GetOptions):
       withNamespace: options.allNamespaces ?? false,
       withKind: found.length > 1,
       headers: options.headers ?? true,
-      now: Date.now(),
+      now: new Date(),
     }),
   );
   await print(tables.join('\n'));
