@@ -13,6 +13,7 @@
 static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct endpoint_info *destination;
+	const struct ipcache_info *remote;
 	struct bpf_tunnel_key key = {};
 	struct ipv4_packet packet;
 	int error;
@@ -37,7 +38,9 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 			return deliver(skb, &packet, destination, flow);
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_OVERLAY_C);
 	}
-	error = refuse_unreachable(lookup_ipcache(packet.ip->daddr));
+	remote = lookup_ipcache(packet.ip->daddr);
+	flow->destination_identity = remote ? remote->identity : IDENTITY_WORLD;
+	error = refuse_unreachable(remote);
 	if (error)
 		return error;
 	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_OVERLAY_C);

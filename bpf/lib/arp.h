@@ -55,7 +55,7 @@ static __always_inline int answer_arp(struct __sk_buff *skb, struct arp_packet *
 
 static __noinline int from_container_arp(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_EGRESS};
+	struct flow flow = { .direction = DIRECTION_EGRESS };
 	const struct endpoint_info *sender;
 	struct arp_packet *arp;
 

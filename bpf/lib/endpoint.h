@@ -11,14 +11,14 @@
 
 static __always_inline const struct endpoint_info *lookup_endpoint(__be32 ipv4)
 {
-	struct endpoint_key key = {.ipv4 = ipv4};
+	struct endpoint_key key = { .ipv4 = ipv4 };
 
 	return bpf_map_lookup_elem(&cilium_lxc, &key);
 }
 
 static __always_inline const struct ipcache_info *lookup_ipcache(__be32 ipv4)
 {
-	struct ipcache_key key = {.prefixlen = IPV4_BITS, .ipv4 = ipv4};
+	struct ipcache_key key = { .prefixlen = IPV4_BITS, .ipv4 = ipv4 };
 
 	return bpf_map_lookup_elem(&cilium_ipcache, &key);
 }

@@ -16,13 +16,14 @@
  * lookup has found it, because only that marks the neighbour as used: an entry
  * that is merely read is never verified again, and a moved gateway never noticed.
  * Every other answer (no route, too big, blackhole, forwarding off, local) goes
- * to the stack, which does what it always does, ICMP errors included.
+ * to the stack, which does what it always does, ICMP errors included. A route's
+ * own mtu binds this helper only where it is locked; else the device's does.
  */
 static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ipv4_packet *packet,
 					  const struct flow *flow)
 {
 	struct iphdr *ip = packet->ip;
-	struct bpf_redir_neigh next_hop = {.nh_family = ADDRESS_FAMILY_IPV4};
+	struct bpf_redir_neigh next_hop = { .nh_family = ADDRESS_FAMILY_IPV4 };
 	struct bpf_fib_lookup lookup = {
 		.family = ADDRESS_FAMILY_IPV4,
 		.l4_protocol = ip->protocol,

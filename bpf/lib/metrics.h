@@ -9,7 +9,7 @@
 /* The first packet with this key on any CPU. BPF_ANY touches this CPU's value only, so losing the race to another CPU loses no count. */
 static __noinline void count_first(struct __sk_buff *skb, __u64 packed_key)
 {
-	struct metrics_value first = {.packets = 1, .bytes = skb->len};
+	struct metrics_value first = { .packets = 1, .bytes = skb->len };
 
 	bpf_map_update_elem(&cilium_metrics, &packed_key, &first, BPF_ANY);
 }

@@ -75,6 +75,7 @@ for (const configuration of CONFIGURATIONS) {
     if (fixture.when?.(configuration) === false) continue;
     test.serial(`${configurationName(configuration)}: ${fixture.name}`, t => {
       const expected = fixture.expect(configuration);
+      const frameBytes = fixture.input.cutTo ?? fixture.input.packet.length;
       const outcome = load(fixture.program, configuration).run(fixture.program, fixture.input);
 
       t.is(outcome.verdict, expected.verdict, 'verdict');
@@ -94,7 +95,7 @@ for (const configuration of CONFIGURATIONS) {
                 direction: expected.counted.direction,
                 sourceFile: expected.counted.file,
                 packets: 1n,
-                bytes: BigInt(fixture.input.packet.length),
+                bytes: BigInt(frameBytes),
               },
             ],
         'metrics',
@@ -124,7 +125,7 @@ for (const configuration of CONFIGURATIONS) {
       for (const event of outcome.events) {
         t.is(event.sourceFile, expected.counted!.file, 'the event names the same place as the metric');
         t.is(event.sourceLine, outcome.metrics[0]!.sourceLine);
-        t.is(event.packetBytes, fixture.input.packet.length);
+        t.is(event.packetBytes, frameBytes);
       }
 
       // What the tunnel was told is visible from inside only.

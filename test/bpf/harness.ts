@@ -65,6 +65,8 @@ export interface Input {
   mark?: number;
   /** VNI that a received packet carries; for the overlay's probes. */
   vni?: number;
+  /** The frame breaks off after so many bytes; for probes. */
+  cutTo?: number;
   /** Payload bytes of one segment: the packet stands for several on the wire. */
   gsoSize?: number;
 }
@@ -148,6 +150,7 @@ export class Loaded {
     this.#events = [];
     const ctx = Buffer.alloc(SKB_BYTES);
     ctx.writeUInt32LE(input.vni ?? 0, SKB_CB);
+    ctx.writeUInt32LE(input.cutTo ?? 0, SKB_CB + 4);
     if (input.gsoSize) {
       ctx.writeUInt32LE(input.gsoSize, SKB_GSO_SIZE);
       ctx.writeUInt32LE(2, SKB_GSO_SEGS);

@@ -1,4 +1,4 @@
-import type { Loaded, Namespace } from './harness.ts';
+import { type Loaded, type Namespace, OVERLAY_IFINDEX } from './harness.ts';
 
 /** One node's view of a small cluster: what the maps hold and what the node's own network looks like. */
 
@@ -145,11 +145,15 @@ export function furnish(namespace: Namespace): void {
     `link add eth0 index ${NODE.ifindex} address ${NODE.mac} type veth peer name wire`,
     `link add lxc-client index ${client.ifindex} address ${client.nodeMac} type veth peer name pod-client`,
     `link add lxc-server index ${server.ifindex} address ${server.nodeMac} type veth peer name pod-server`,
-    ...['eth0', 'wire', 'lxc-client', 'pod-client', 'lxc-server', 'pod-server'].map(d => `link set ${d} up`),
+    `link add cilium_vxlan index ${OVERLAY_IFINDEX} type vxlan external dstport 8472`,
+    ...['eth0', 'wire', 'cilium_vxlan', 'lxc-client', 'pod-client', 'lxc-server', 'pod-server'].map(
+      d => `link set ${d} up`,
+    ),
     `address add ${NODE.ip}/24 dev eth0`,
     `neighbour add ${ELSEWHERE.remoteNode} dev eth0 lladdr 02:00:00:00:00:65 nud permanent`,
     'route add default via 192.168.10.1',
-    'route add 198.51.100.0/24 via 192.168.10.1 mtu 1400',
+    // Only a locked mtu binds those who forward by the kernel's lookup helper.
+    'route add 198.51.100.0/24 via 192.168.10.1 mtu lock 1400',
     'route add blackhole 203.0.113.0/24',
     `route add 10.0.1.0/24 via ${ELSEWHERE.remoteNode}`,
   ]);

@@ -9,10 +9,11 @@ int cil_from_overlay(struct __sk_buff *skb) __attribute__((always_inline));
 int cil_to_overlay(struct __sk_buff *skb) __attribute__((always_inline));
 
 #include "../../../bpf/overlay.c"
+#include "cut.h"
 
 static __always_inline void receive(struct __sk_buff *skb)
 {
-	struct bpf_tunnel_key key = {.tunnel_id = skb->cb[0], .remote_ipv4 = 0xC0A80A65};
+	struct bpf_tunnel_key key = { .tunnel_id = skb->cb[0], .remote_ipv4 = 0xC0A80A65 };
 
 	bpf_skb_set_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0);
 }
@@ -20,6 +21,7 @@ static __always_inline void receive(struct __sk_buff *skb)
 SEC("tc")
 int probe_from_overlay(struct __sk_buff *skb)
 {
+	cut(skb);
 	receive(skb);
 	return cil_from_overlay(skb);
 }
