@@ -115,10 +115,10 @@ static bool IsKind(int fd, Kind kind)
 	if (length < 0)
 		throw Refused(errno, "inspect", path);
 	target[length] = '\0';
-	const char *want = kind == Kind::kMap	    ? "bpf-map"
-			   : kind == Kind::kProgram ? "bpf-prog"
-						    : "bpf_link";
-	return strstr(target, want) != nullptr;
+	/* A link is "bpf_link" in the descriptor that made it and "bpf-link" when opened from a pin. */
+	if (kind == Kind::kLink)
+		return strstr(target, "bpf_link") || strstr(target, "bpf-link");
+	return strstr(target, kind == Kind::kMap ? "bpf-map" : "bpf-prog") != nullptr;
 }
 
 Napi::Value Handle::OpenPin(const Napi::CallbackInfo &info, Kind kind)

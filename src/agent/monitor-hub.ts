@@ -2,7 +2,7 @@ import type { MonitorEvent, MonitorFilter } from '../api/types.ts';
 import { type BpfMap, RingBuffer } from '../kernel/libbpf/index.ts';
 import { decodeEvent } from '../maps/events.ts';
 import { runtimeMap } from '../maps/tables.ts';
-import { type EventLookups, eventToJson, formatEvent } from '../monitor/index.ts';
+import { type EventLookups, eventMatches, eventToJson, formatEvent } from '../monitor/index.ts';
 
 /** Events a slow client may fall behind before it loses some. */
 const QUEUE = 4_096;
@@ -10,7 +10,6 @@ const QUEUE = 4_096;
 interface Client {
   filter: MonitorFilter;
   queue: MonitorEvent[];
-  lost: number;
   wake: () => void;
 }
 
@@ -43,7 +42,7 @@ export class MonitorHub {
   }
 
   async *subscribe(filter: MonitorFilter, signal: AbortSignal): AsyncIterable<MonitorEvent> {
-    const client: Client = { filter, queue: [], lost: 0, wake: () => {} };
+    const client: Client = { filter, queue: [], wake: () => {} };
     this.#clients.add(client);
     this.#setTrace();
     const onAbort = (): void => client.wake();
@@ -81,12 +80,14 @@ export class MonitorHub {
   #onSample(sample: Buffer): void {
     if (this.#clients.size === 0) return;
     const event = decodeEvent(sample);
-    const json = eventToJson(event, this.#lookups);
-    const shown = { ...json, text: formatEvent(event, this.#lookups) } as MonitorEvent;
+    if (!event) return;
+    const shown = {
+      ...eventToJson(event, this.#lookups),
+      text: formatEvent(event, this.#lookups),
+    } as MonitorEvent;
     for (const client of this.#clients) {
-      if (!passes(client.filter, shown, event)) continue;
+      if (!eventMatches(event, client.filter)) continue;
       if (client.queue.length >= QUEUE) {
-        client.lost++;
         this.#lost++;
         continue;
       }
@@ -94,17 +95,4 @@ export class MonitorHub {
       client.wake();
     }
   }
-}
-
-function passes(
-  filter: MonitorFilter,
-  shown: MonitorEvent,
-  event: { sourceEndpoint: number; destEndpoint: number },
-): boolean {
-  if (filter.types && !filter.types.includes(shown.type)) return false;
-  if (filter.from && !filter.from.includes(event.sourceEndpoint)) return false;
-  if (filter.to && !filter.to.includes(event.destEndpoint)) return false;
-  if (filter.related && ![event.sourceEndpoint, event.destEndpoint].some(id => filter.related!.includes(id)))
-    return false;
-  return true;
 }

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** `fimbria`, and the same program as `cilium` and `cilium-dbg` inside nodes. */
 import { createProgram } from './program.ts';
 import { run } from './run.ts';

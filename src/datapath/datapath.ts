@@ -105,7 +105,7 @@ export class Datapath {
     journal: Journal,
     log: Logger,
   ): Promise<Datapath> {
-    nodeSysctls();
+    await nodeSysctls();
     const deviceOptions: DeviceOptions = {
       routerIpv4: options.routerIpv4,
       mtu: options.deviceMtu,
@@ -120,7 +120,7 @@ export class Datapath {
       tunnelMtu: options.routeMtu,
     });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log);
-    datapath.#desireNodeAttachments();
+    await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
     for (const address of [options.nodeIpv4, options.routerIpv4]) {
       datapath.endpoints.set(address, { host: true });
@@ -149,7 +149,6 @@ export class Datapath {
   }
 
   async attach(endpoint: LocalEndpoint): Promise<void> {
-    deviceSysctls(endpoint.hostIfname);
     this.#policyMaps.ensure(endpoint.id);
     this.#desire(endpoint.hostIfname, endpoint.ifindex, 'ingress', 'cil_from_container', this.#useTcx(true));
     if (this.options.endpointRoutes) {
@@ -247,7 +246,7 @@ export class Datapath {
     return pod ? this.options.tcx === 'always' : true;
   }
 
-  #desireNodeAttachments(): void {
+  async #desireNodeAttachments(): Promise<void> {
     const tcx = this.#useTcx(false);
     const { host, net, overlay } = this.devices;
     this.#desire(HOST_DEVICE, host.ifindex, 'egress', 'cil_from_host', tcx);
@@ -258,7 +257,7 @@ export class Datapath {
       this.#desire(OVERLAY_DEVICE, overlay.ifindex, 'egress', 'cil_to_overlay', tcx);
     }
     for (const device of this.options.networkDevices) {
-      deviceSysctls(device.name);
+      await deviceSysctls(device.name);
       this.#desire(device.name, device.ifindex, 'ingress', 'cil_from_netdev', tcx);
     }
     this.#log.debug('attaching to node devices', { tcx });

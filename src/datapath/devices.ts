@@ -42,7 +42,7 @@ export async function ensureDevices(
   const host = await mustFind(rtnl, HOST_DEVICE);
   const net = await mustFind(rtnl, NET_DEVICE);
   await ensureRouterAddress(rtnl, host.ifindex, options.routerIpv4);
-  for (const name of [HOST_DEVICE, NET_DEVICE]) deviceSysctls(name);
+  for (const name of [HOST_DEVICE, NET_DEVICE]) await deviceSysctls(name);
   const overlay = await ensureOverlay(rtnl, options, log);
   return overlay ? { host, net, overlay } : { host, net };
 }
@@ -51,22 +51,24 @@ export async function ensureDevices(
  * Sysctls of a device that carries pod traffic: asymmetric paths are normal, so no reverse-path filter;
  * forwarding on; no redirects.
  */
-export function deviceSysctls(device: string): void {
+export async function deviceSysctls(device: string): Promise<void> {
+  // As for sysctl(8): a dot in the device's name is written as a slash.
+  const name = device.replaceAll('.', '/');
   for (const [key, value] of [
     ['rp_filter', '0'],
     ['forwarding', '1'],
     ['accept_local', '1'],
     ['send_redirects', '0'],
   ] as const) {
-    setSysctl(`net/ipv4/conf/${device}/${key}`, value);
+    await setSysctl(`net.ipv4.conf.${name}.${key}`, value);
   }
 }
 
 /** Sysctls of the node as a whole. The kernel takes the greater of `all` and the device's rp_filter. */
-export function nodeSysctls(): void {
-  setSysctl('net/ipv4/ip_forward', '1');
-  setSysctl('net/ipv4/conf/all/rp_filter', '0');
-  setSysctl('net/ipv4/conf/default/rp_filter', '0');
+export async function nodeSysctls(): Promise<void> {
+  await setSysctl('net.ipv4.ip_forward', '1');
+  await setSysctl('net.ipv4.conf.all.rp_filter', '0');
+  await setSysctl('net.ipv4.conf.default.rp_filter', '0');
 }
 
 async function ensurePair(rtnl: Rtnetlink, mtu: number, log: Logger): Promise<void> {
@@ -122,7 +124,7 @@ async function ensureOverlay(
     log.info('created device', { device: OVERLAY_DEVICE, port: options.tunnelPort });
   }
   await rtnl.setLink(OVERLAY_DEVICE, { up: true, mtu: options.mtu });
-  deviceSysctls(OVERLAY_DEVICE);
+  await deviceSysctls(OVERLAY_DEVICE);
   return mustFind(rtnl, OVERLAY_DEVICE);
 }
 

@@ -62,7 +62,7 @@ export async function createPodLink(rtnl: Rtnetlink, options: PodLinkOptions): P
     });
     try {
       const link = await requireLink(rtnl, options.hostName);
-      deviceSysctls(options.hostName);
+      await deviceSysctls(options.hostName);
       await configurePodSide(pod, options);
       return { ifindex: link.ifindex, hostMac, mac };
     } catch (error) {
