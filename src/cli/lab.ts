@@ -143,7 +143,6 @@ function addPods(parent: Command): void {
     .option('--label <key=value>', 'may be repeated', collect, [])
     .option('--annotation <key=value>', 'may be repeated', collect, [])
     .option('--wait <duration>', 'how long to wait until it runs; 0 not at all', '30s')
-    .passThroughOptions()
     .action(async (name: string, command: string[], options: PodAddOptions, self: Command) => {
       const labels = pairs('label', options.label);
       const annotations = pairs('annotation', options.annotation);
@@ -185,7 +184,9 @@ function addExec(parent: Command): void {
     .passThroughOptions()
     .action(async (target: string, words: string[], _: unknown, command: Command) => {
       const { labExec } = await lab.exec();
-      process.exitCode = await labExec(await labName(command), target, words);
+      // What follows the target is passed through, the `--` that people set before it included.
+      const line = words[0] === '--' ? words.slice(1) : words;
+      process.exitCode = await labExec(await labName(command), target, line);
     });
 }
 
