@@ -62,6 +62,11 @@ async function withContext<T>(work: (context: LabContext) => Promise<T>): Promis
   }
 }
 
+/** A command without the `--` before it, which commander leaves where options are passed through. */
+function words(given: readonly string[]): readonly string[] {
+  return given[0] === '--' ? given.slice(1) : given;
+}
+
 /** `a=b` pairs as an object. */
 function pairs(what: string, given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -143,7 +148,8 @@ function addPods(parent: Command): void {
     .option('--label <key=value>', 'may be repeated', collect, [])
     .option('--annotation <key=value>', 'may be repeated', collect, [])
     .option('--wait <duration>', 'how long to wait until it runs; 0 not at all', '30s')
-    .action(async (name: string, command: string[], options: PodAddOptions, self: Command) => {
+    .action(async (name: string, cmd: string[], options: PodAddOptions, self: Command) => {
+      const command = words(cmd);
       const labels = pairs('label', options.label);
       const annotations = pairs('annotation', options.annotation);
       const waitMs = parseDuration(options.wait);
@@ -182,7 +188,7 @@ function addExec(parent: Command): void {
     'run a command in a node, in outside, or in pod NAME or NAMESPACE/NAME',
   )
     .passThroughOptions()
-    .action(async (target: string, words: string[], _: unknown, command: Command) => {
+    .action(async (target: string, cmd: string[], _: unknown, command: Command) => {
       const { labExec } = await lab.exec();
       // What follows the target is passed through, the `--` that people set before it included.
       const line = words[0] === '--' ? words.slice(1) : words;

@@ -109,13 +109,13 @@ const object = fc.dictionary(fc.string(), json);
 /** RFC 7386 as it is written there. */
 function mergeRfc7386(target: unknown, patch: unknown): unknown {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const base = typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
-  const result = base as Record<string, unknown>;
+  const isObject = typeof target === 'object' && target !== null && !Array.isArray(target);
+  const result = new Map<string, unknown>(isObject ? Object.entries(target) : []);
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = mergeRfc7386(result[key], value);
+    if (value === null) result.delete(key);
+    else result.set(key, mergeRfc7386(result.get(key), value));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 test('a merge patch turns one object into the other', t => {

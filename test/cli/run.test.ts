@@ -1,42 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { createApiServer } from '../../src/api/server.ts';
 import type { AgentHandlers, StatusResponse } from '../../src/api/types.ts';
 import { silent } from '../../src/base/log.ts';
-import { packageRoot } from '../../src/base/paths.ts';
 import { ENDPOINTS, FakeMonitor, fakeHandlers, status, temporaryDirectory } from '../api/fixtures.ts';
-
-interface Result {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  stdout: string;
-  stderr: string;
-}
-
-const MAIN = join(packageRoot(), 'src/cli/main.ts');
-
-function start(args: string[], env: Record<string, string> = {}): ChildProcess {
-  return spawn(process.execPath, ['--import=tsx', MAIN, ...args], {
-    env: { PATH: process.env['PATH'] ?? '', ...env },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-}
-
-async function finish(child: ChildProcess, input = ''): Promise<Result> {
-  let stdout = '';
-  let stderr = '';
-  child.stdout?.setEncoding('utf8').on('data', chunk => {
-    stdout += chunk;
-  });
-  child.stderr?.setEncoding('utf8').on('data', chunk => {
-    stderr += chunk;
-  });
-  child.stdin?.end(input);
-  const [code, signal] = await once(child, 'close');
-  return { code, signal, stdout, stderr };
-}
+import { finish, type Result, start } from './program.ts';
 
 const fimbria = async (args: string[], env: Record<string, string> = {}): Promise<Result> =>
   await finish(start(args, env));

@@ -117,7 +117,8 @@ function parseTemplate(template: string): Piece[] {
 
 function descend(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return [];
-  const own = !Array.isArray(value) && field in value ? [(value as Record<string, unknown>)[field]] : [];
+  const own =
+    !Array.isArray(value) && Object.hasOwn(value, field) ? [(value as Record<string, unknown>)[field]] : [];
   return [...own, ...Object.values(value).flatMap(child => descend(child, field))];
 }
 
@@ -153,8 +154,8 @@ function select(values: unknown[], steps: Step[]): unknown[] {
       if ('deep' in step) return descend(value, step.deep);
       if ('all' in step) return Object.values(value);
       if ('field' in step) {
-        const child = (value as Record<string, unknown>)[step.field];
-        return child === undefined ? [] : [child];
+        if (!Object.hasOwn(value, step.field)) return [];
+        return [(value as Record<string, unknown>)[step.field]];
       }
       if (!Array.isArray(value)) return [];
       return 'slice' in step

@@ -1,6 +1,7 @@
-import { codeOf, FimbriaError } from '../../base/errors.ts';
+import { codeOf, FimbriaError, messageOf } from '../../base/errors.ts';
 import type { AnyObject } from '../../model/meta.ts';
 import { print } from '../format/output.ts';
+import { byText } from '../format/tables.ts';
 import type { Connection } from './connect.ts';
 import { resourceName } from './kinds.ts';
 import type { ManifestObject } from './manifest.ts';
@@ -60,16 +61,26 @@ async function applyOne({ client }: Connection, wanted: AnyObject, item: Manifes
   return 'configured';
 }
 
+/** JSON as Go writes a map: keys sorted and `<`, `>`, `&` escaped, so that kubectl sees its own form. */
+function goJson(value: unknown): string {
+  const sorted = JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => byText(a, b)))
+      : part,
+  );
+  return sorted.replaceAll(/[<>&]/g, sign => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** `object` with the applied manifest noted on it. */
 function annotated(object: AnyObject, manifest: AnyObject): AnyObject {
-  const annotations = { ...object.metadata.annotations, [LAST_APPLIED]: `${JSON.stringify(manifest)}\n` };
+  const annotations = { ...object.metadata.annotations, [LAST_APPLIED]: `${goJson(manifest)}\n` };
   return { ...object, metadata: { ...object.metadata, annotations } };
 }
 
 /**
  * Applies every object and prints `kind/name created|configured|unchanged` for each. Manifests are checked
  * before anything is changed; an object that the server refuses does not keep the others from being applied.
- * @throws the first refusal, when all were tried
+ * @throws the last refusal, when all were tried; earlier ones are printed
  */
 export async function applyAll(
   items: ManifestObject[],
@@ -92,22 +103,24 @@ export async function applyAll(
       ...item.object,
       metadata: {
         ...metadata,
-        ...(Object.keys(annotations).length > 0 && { annotations }),
+        annotations,
         ...(namespace !== undefined && { namespace }),
       },
     };
     return { item, wanted };
   });
-  let failure: unknown;
+  const failures: unknown[] = [];
   for (const { item, wanted } of prepared) {
     try {
       const outcome = await applyOne(at, wanted, item);
       await print(`${resourceName(item.kind)}/${wanted.metadata.name} ${outcome}\n`);
     } catch (error) {
-      failure ??= error;
+      failures.push(error);
     }
   }
-  if (failure !== undefined) throw failure;
+  const last = failures.pop();
+  for (const error of failures) process.stderr.write(`fimbria: ${messageOf(error)}\n`);
+  if (last !== undefined) throw last;
 }
 
 /** Creates every object; one that exists already fails. */

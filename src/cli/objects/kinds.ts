@@ -39,7 +39,10 @@ export interface Selection {
   names: string[];
 }
 
-/** Reads the words after the verb. `KIND,KIND` selects several kinds. Throws USAGE for a mixture. */
+/**
+ * Reads the words after the verb. `KIND,KIND` and a category (`all`, `cilium`) select
+ * several kinds. Throws USAGE for a mixture.
+ */
 export function parseSelection(words: string[]): Selection[] {
   const [first = '', ...rest] = words;
   if (words.some(word => word.includes('/'))) {
@@ -57,5 +60,9 @@ export function parseSelection(words: string[]): Selection[] {
       return { kind: requireKind(kind), names: [name] };
     });
   }
-  return first.split(',').map(name => ({ kind: requireKind(name), names: rest }));
+  return first.split(',').flatMap(name => {
+    const category = KINDS.filter(kind => kind.categories.includes(name));
+    const kinds = category.length > 0 ? category : [requireKind(name)];
+    return kinds.map(kind => ({ kind, names: rest }));
+  });
 }

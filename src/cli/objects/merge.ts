@@ -19,7 +19,10 @@ export function sameJson(a: unknown, b: unknown): boolean {
   }
   if (!isObject(a) || !isObject(b)) return false;
   const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every(key => key in b && sameJson(a[key], b[key]));
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every(key => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
+  );
 }
 
 function listKey(...lists: unknown[][]): string | undefined {
@@ -42,42 +45,46 @@ function applyList(last: unknown, wanted: unknown[], current: unknown): unknown[
   return wanted.map(element => applied(find(before, element), element, find(now, element)));
 }
 
-/** Takes back what was applied below `key`; what others added to the same object stays. Changes `result`. */
-function withdraw(result: Json, key: string, last: unknown): void {
-  const current = result[key];
-  if (!isObject(last) || !isObject(current)) {
-    delete result[key];
-    return;
-  }
+/** A field of a value, undefined where there is none; never one of Object's own methods. */
+function field(value: unknown, key: string): unknown {
+  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+}
+
+/** What stays of `current` when what was applied as `last` is taken back; undefined when nothing does. */
+function withdrawn(last: unknown, current: unknown): unknown {
+  if (!isObject(last) || !isObject(current)) return undefined;
   const rest = applied(last, {}, current) as Json;
-  if (Object.keys(rest).length === 0) delete result[key];
-  else result[key] = rest;
+  return Object.keys(rest).length === 0 ? undefined : rest;
 }
 
 /** The value after applying `wanted` to `current`, when `last` was applied before. */
 export function applied(last: unknown, wanted: unknown, current: unknown): unknown {
   if (Array.isArray(wanted)) return applyList(last, wanted, current);
   if (!isObject(wanted)) return wanted;
-  const result: Json = isObject(current) ? { ...current } : {};
+  // Collected in a map: a key such as __proto__ is data here.
+  const result = new Map(Object.entries(isObject(current) ? current : {}));
   for (const [key, value] of Object.entries(isObject(last) ? last : {})) {
-    if (!(key in wanted)) withdraw(result, key, value);
+    if (Object.hasOwn(wanted, key)) continue;
+    const rest = withdrawn(value, result.get(key));
+    if (rest === undefined) result.delete(key);
+    else result.set(key, rest);
   }
   for (const [key, value] of Object.entries(wanted)) {
-    if (value === null) delete result[key];
-    else result[key] = applied(isObject(last) ? last[key] : undefined, value, result[key]);
+    if (value === null) result.delete(key);
+    else result.set(key, applied(field(last, key), value, result.get(key)));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /** The JSON merge patch (RFC 7386) that makes `to` of `from`; undefined when they are the same. */
 export function mergePatch(from: unknown, to: unknown): unknown {
   if (sameJson(from, to)) return undefined;
   if (!isObject(from) || !isObject(to)) return to;
-  const patch: Json = {};
-  for (const key of Object.keys(from)) if (!(key in to)) patch[key] = null;
+  const patch = new Map<string, unknown>();
+  for (const key of Object.keys(from)) if (!Object.hasOwn(to, key)) patch.set(key, null);
   for (const [key, value] of Object.entries(to)) {
-    const change = key in from ? mergePatch(from[key], value) : value;
-    if (change !== undefined) patch[key] = change;
+    const change = Object.hasOwn(from, key) ? mergePatch(from[key], value) : value;
+    if (change !== undefined) patch.set(key, change);
   }
-  return patch;
+  return Object.fromEntries(patch);
 }
