@@ -64,10 +64,10 @@ test.before(async () => {
   furnish(namespace);
 });
 
-test.after.always(async () => {
+test.after.always(() => {
   for (const object of loaded.values()) object.close();
   probes.close();
-  await namespace?.close();
+  namespace?.close();
 });
 
 for (const configuration of CONFIGURATIONS) {

@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readlinkSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseIpv4 } from '../../src/base/addr.ts';
 import { assetPath, packageRoot } from '../../src/base/paths.ts';
 import { BpfMap, BpfObject, MAP_FLAGS, RingBuffer } from '../../src/kernel/libbpf/index.ts';
+import { createHeldNetns, type HeldNetns } from '../../src/kernel/netns.ts';
 import type { Rodata } from '../../src/maps/abi.gen.ts';
 import { type DatapathEvent, decodeEvent } from '../../src/maps/events.ts';
 import { type MetricsRow, metricsMap } from '../../src/maps/metrics.ts';
@@ -222,33 +223,21 @@ export function command(program: string, args: string[], input = ''): string {
   return result.stdout;
 }
 
-/**
- * A network namespace that lives as long as this object, and no longer than this process: its holder ends
- * when our end of its stdin closes, however we end.
- */
+/** A network namespace that only this process holds: however it ends, nothing stays behind. */
 export class Namespace {
-  readonly path: string;
-  readonly #holder: ChildProcess;
+  readonly #held: HeldNetns;
 
-  private constructor(holder: ChildProcess) {
-    this.#holder = holder;
-    this.path = `/proc/${holder.pid}/ns/net`;
+  private constructor(held: HeldNetns) {
+    this.#held = held;
   }
 
   static async create(): Promise<Namespace> {
-    const holder = spawn('unshare', ['--net', 'cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-    // The echo says that cat runs, hence that unshare has done its work.
-    const echoed = new Promise<void>((resolve, reject) => {
-      holder.stdout!.once('data', () => resolve());
-      holder.once('error', reject);
-      holder.once('exit', code => reject(new Error(`namespace holder ended with ${code}`)));
-    });
-    holder.stdin!.write('ready\n');
-    await echoed;
-    const namespace = new Namespace(holder);
-    if (readlinkSync(namespace.path) === readlinkSync('/proc/self/ns/net'))
-      throw new Error('the namespace is not a new one');
-    return namespace;
+    return new Namespace(await createHeldNetns());
+  }
+
+  /** How other processes reach it while it is open. */
+  get path(): string {
+    return this.#held.path;
   }
 
   run(program: string, ...args: string[]): string {
@@ -260,10 +249,8 @@ export class Namespace {
     command('nsenter', [`--net=${this.path}`, '--', 'ip', '-batch', '-'], `${lines.join('\n')}\n`);
   }
 
-  async close(): Promise<void> {
-    const ended = new Promise<void>(resolve => this.#holder.once('exit', () => resolve()));
-    this.#holder.stdin!.end();
-    await ended;
+  close(): void {
+    this.#held.close();
   }
 }
 

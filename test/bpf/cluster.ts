@@ -1,0 +1,237 @@
+import { BpfObject, TcFilter } from '../../src/kernel/libbpf/index.ts';
+import { setSysctl } from '../../src/kernel/netns.ts';
+import { type MetricsRow, metricsMap } from '../../src/maps/metrics.ts';
+import { endpointMap, ipcacheMap } from '../../src/maps/tables.ts';
+import {
+  builtObject,
+  type Configuration,
+  Namespace,
+  OVERLAY_IFINDEX,
+  rodata,
+  TUNNEL_MTU,
+} from './harness.ts';
+
+/** Two nodes with real devices, routes and programs, for what BPF_PROG_TEST_RUN cannot show: where packets arrive. */
+
+const INDEX = { eth0: 2, host: 3, net: 4, overlay: OVERLAY_IFINDEX, lxc: 20 } as const;
+
+export interface LivePod {
+  readonly ip: string;
+  readonly identity: number;
+  readonly device: string;
+  readonly namespace: Namespace;
+}
+
+export class LiveNode {
+  readonly ip: string;
+  readonly router: string;
+  readonly podCidr: string;
+  readonly pods: LivePod[] = [];
+  readonly namespace: Namespace;
+  readonly #objects: BpfObject[] = [];
+  readonly #configuration: Configuration;
+
+  private constructor(number: number, configuration: Configuration, namespace: Namespace) {
+    this.ip = `192.168.10.${100 + number}`;
+    this.router = `10.0.${number}.1`;
+    this.podCidr = `10.0.${number}.0/24`;
+    this.namespace = namespace;
+    this.#configuration = configuration;
+  }
+
+  /** Two nodes joined by a cable, each with `podsPerNode` pods, everything programmed and attached. */
+  static async pair(configuration: Configuration, podsPerNode: number): Promise<[LiveNode, LiveNode]> {
+    const nodes: LiveNode[] = [];
+    try {
+      for (const number of [0, 1]) nodes.push(new LiveNode(number, configuration, await quietNamespace()));
+      const [a, b] = nodes as [LiveNode, LiveNode];
+      a.namespace.ip([
+        `link add eth0 index ${INDEX.eth0} type veth peer name eth0 index ${INDEX.eth0} netns ${b.namespace.path}`,
+      ]);
+      for (const node of [a, b]) {
+        node.#makeDevices();
+        for (let i = 0; i < podsPerNode; i++) await node.#addPod(10 + i);
+      }
+      a.#program(b);
+      b.#program(a);
+      return [a, b];
+    } catch (error) {
+      for (const node of nodes) node.close();
+      throw error;
+    }
+  }
+
+  #makeDevices(): void {
+    this.namespace.ip([
+      'link set lo up',
+      `address add ${this.ip}/24 dev eth0`,
+      'link set eth0 up',
+      `link add cilium_host index ${INDEX.host} type veth peer name cilium_net index ${INDEX.net}`,
+      'link set cilium_host arp off up',
+      'link set cilium_net arp off up',
+      `address add ${this.router}/32 dev cilium_host`,
+      ...(this.#configuration.tunnel
+        ? [
+            `link add cilium_vxlan index ${INDEX.overlay} type vxlan external dstport 8472`,
+            'link set cilium_vxlan up',
+          ]
+        : []),
+      ...(this.#configuration.endpointRoutes
+        ? []
+        : [
+            `route add ${this.router} dev cilium_host scope link`,
+            `route add ${this.podCidr} via ${this.router} dev cilium_host src ${this.router}`,
+          ]),
+    ]);
+  }
+
+  async #addPod(number: number): Promise<void> {
+    const ip = this.podCidr.replace('0/24', `${number}`);
+    const pod = {
+      ip,
+      identity: 1000 + Number(ip.split('.')[2]) * 100 + number,
+      device: `lxc${number}`,
+      namespace: await quietNamespace(),
+    };
+    this.pods.push(pod);
+    this.namespace.ip([
+      `link add ${pod.device} index ${INDEX.lxc + number} type veth peer name eth0 netns ${pod.namespace.path}`,
+      `link set ${pod.device} up`,
+      ...(this.#configuration.endpointRoutes ? [`route add ${ip} dev ${pod.device} scope link`] : []),
+    ]);
+    pod.namespace.ip([
+      'link set lo up',
+      `address add ${ip}/32 dev eth0`,
+      'link set eth0 up',
+      `route add ${this.router} dev eth0 scope link`,
+      `route add default via ${this.router} dev eth0`,
+    ]);
+  }
+
+  /** Loads the programs, fills the maps with what this node knows of itself and its peer, attaches. */
+  #program(peer: LiveNode): void {
+    const { tunnel, endpointRoutes } = this.#configuration;
+    this.namespace.ip([
+      tunnel
+        ? `route add ${peer.podCidr} ${endpointRoutes ? '' : `via ${this.router}`} dev cilium_host src ${this.router} mtu ${TUNNEL_MTU}`
+        : `route add ${peer.podCidr} via ${peer.ip} dev eth0`,
+    ]);
+    const lxc = this.#load('lxc');
+    const host = this.#load('host');
+    const netdev = this.#load('netdev');
+    const overlay = this.#load('overlay');
+    this.#fillMaps(lxc, peer);
+
+    const attach = (
+      object: BpfObject,
+      name: string,
+      ifindex: number,
+      direction: 'ingress' | 'egress',
+    ): void => {
+      const program = object.program(name);
+      TcFilter.attach({ ifindex, direction, program, netns: this.namespace.path });
+      program.close();
+    };
+    attach(host, 'cil_to_host', INDEX.host, 'ingress');
+    attach(host, 'cil_from_host', INDEX.host, 'egress');
+    attach(host, 'cil_to_host', INDEX.net, 'ingress');
+    attach(netdev, 'cil_from_netdev', INDEX.eth0, 'ingress');
+    if (tunnel) {
+      attach(overlay, 'cil_from_overlay', INDEX.overlay, 'ingress');
+      attach(overlay, 'cil_to_overlay', INDEX.overlay, 'egress');
+    }
+    for (const pod of this.pods) {
+      const ifindex = INDEX.lxc + Number(pod.device.slice(3));
+      attach(lxc, 'cil_from_container', ifindex, 'ingress');
+      if (endpointRoutes) attach(lxc, 'cil_to_container', ifindex, 'egress');
+    }
+  }
+
+  #load(name: 'lxc' | 'host' | 'netdev' | 'overlay'): BpfObject {
+    const object = BpfObject.open(builtObject(name));
+    const [first] = this.#objects;
+    this.#objects.push(object);
+    for (const { name: map, pinned } of object.maps) {
+      if (!pinned) continue;
+      const shared = first?.map(map);
+      object.configureMap(map, shared ? { pinPath: null, reuse: shared } : { pinPath: null });
+      shared?.close();
+    }
+    object.setRodata(rodata(this.#configuration));
+    object.load();
+    return object;
+  }
+
+  #fillMaps(object: BpfObject, peer: LiveNode): void {
+    const none = { host: false, policyIngress: false, policyEgress: false };
+    const lxcMap = object.map('cilium_lxc');
+    const endpoints = endpointMap(lxcMap);
+    for (const pod of this.pods) {
+      const number = Number(pod.device.slice(3));
+      endpoints.set(pod.ip, {
+        ...none,
+        ifindex: INDEX.lxc + number,
+        identity: pod.identity,
+        endpointId: number,
+        mac: macOf(pod.namespace, 'eth0'),
+        nodeMac: macOf(this.namespace, pod.device),
+      });
+    }
+    const mac = '00:00:00:00:00:00';
+    for (const ip of [this.ip, this.router])
+      endpoints.set(ip, { ...none, host: true, ifindex: 0, identity: 1, endpointId: 0, mac, nodeMac: mac });
+    lxcMap.close();
+
+    const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false };
+    const remote = { tunnelEndpoint: peer.ip, ownPodCidr: false, cluster: true };
+    const ipcache = object.map('cilium_ipcache');
+    ipcacheMap(ipcache).updateBatch([
+      ['0.0.0.0/0', { ...plain, identity: 2 }],
+      [this.podCidr, { ...plain, identity: 2, ownPodCidr: true, cluster: true }],
+      [peer.podCidr, { ...remote, identity: 2 }],
+      [peer.ip, { ...plain, identity: 6 }],
+      [this.ip, { ...plain, identity: 1 }],
+      ...peer.pods.map(pod => [pod.ip, { ...remote, identity: pod.identity }] as const),
+      ...this.pods.map(pod => [pod.ip, { ...plain, cluster: true, identity: pod.identity }] as const),
+    ]);
+    ipcache.close();
+  }
+
+  metrics(): MetricsRow[] {
+    const map = this.#objects[0]!.map('cilium_metrics');
+    const rows = metricsMap(map).rows();
+    map.close();
+    return rows;
+  }
+
+  /** Packets that left through a device's own transmit path. */
+  transmitted(device: string): number {
+    return Number(this.namespace.run('cat', `/proc/net/dev`).split(`${device}:`)[1]!.trim().split(/\s+/)[9]);
+  }
+
+  close(): void {
+    for (const object of this.#objects) object.close();
+    for (const pod of this.pods) pod.namespace.close();
+    this.namespace.close();
+  }
+}
+
+function macOf(namespace: Namespace, device: string): string {
+  const [link] = JSON.parse(namespace.run('ip', '-json', 'link', 'show', 'dev', device));
+  return link.address;
+}
+
+/** A router's namespace that says nothing by itself. */
+async function quietNamespace(): Promise<Namespace> {
+  const namespace = await Namespace.create();
+  const { path: netns } = namespace;
+  await setSysctl('net.ipv6.conf.all.disable_ipv6', 1, { netns });
+  await setSysctl('net.ipv6.conf.default.disable_ipv6', 1, { netns });
+  await setSysctl('net.ipv4.ip_forward', 1, { netns });
+  await setSysctl('net.ipv4.conf.all.rp_filter', 0, { netns });
+  await setSysctl('net.ipv4.conf.default.rp_filter', 0, { netns });
+  await setSysctl('net.ipv4.conf.all.accept_local', 1, { netns });
+  await setSysctl('net.ipv4.conf.all.send_redirects', 0, { netns });
+  await setSysctl('net.ipv4.conf.default.send_redirects', 0, { netns });
+  return namespace;
+}
