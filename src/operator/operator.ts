@@ -78,9 +78,9 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
       retry: RETRY,
     });
     controllers.push(assign);
-    const kick = (): void => assign.kick();
-    ciliumNodes.on({ added: kick, updated: kick, deleted: kick });
-    kick();
+    const kickAssign = (): void => assign.kick();
+    ciliumNodes.on({ added: kickAssign, updated: kickAssign, deleted: kickAssign });
+    kickAssign();
 
     if (!(await reached(Promise.all(informers.map(informer => informer.synced)), signal))) return;
     const collector = new Collector({
@@ -98,8 +98,10 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
       retry: RETRY,
     });
     controllers.push(collect);
-    nodes.on({ deleted: () => collect.kick() });
-    collect.kick();
+    const kickCollect = (): void => collect.kick();
+    nodes.on({ deleted: kickCollect });
+    endpoints.on({ deleted: kickCollect });
+    kickCollect();
     await reached(new Promise<never>(() => {}), signal);
   } finally {
     await Promise.all(controllers.map(controller => controller.stop()));
