@@ -62,7 +62,11 @@ const DEFAULTS: Record<string, (object: never) => void> = {
   Deployment: (deployment: Deployment) => {
     const { spec } = deployment;
     spec.replicas ??= 1;
-    spec['strategy'] ??= { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: '25%' } };
+    const strategy = spec['strategy'] as { type?: string } | undefined;
+    if (strategy?.type === undefined) {
+      const rollingUpdate = { maxSurge: '25%', maxUnavailable: '25%' };
+      spec['strategy'] = { type: 'RollingUpdate', rollingUpdate, ...strategy };
+    }
     spec['revisionHistoryLimit'] ??= 10;
     spec['progressDeadlineSeconds'] ??= 600;
     podDefaults(spec.template.spec);

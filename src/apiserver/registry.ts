@@ -14,7 +14,7 @@ import {
   unsupportedMediaType,
 } from './failure.ts';
 import { applyPatch, PATCH_TYPES } from './patch/apply.ts';
-import { isObject, type JsonObject, jsonEqual } from './patch/json.ts';
+import { isObject, type JsonObject, jsonEqual, withoutNulls } from './patch/json.ts';
 import type { Store } from './store.ts';
 import { timestamp } from './time.ts';
 import { validate } from './validate.ts';
@@ -70,8 +70,8 @@ export class Registry {
   }
 
   create(kind: Kind, namespace: string, body: unknown, request: WriteRequest): AnyObject {
-    const object = this.#accept(kind, namespace, body, request);
-    const { metadata } = object;
+    const given = this.#accept(kind, namespace, body, request);
+    const { metadata } = given;
     if (metadata.resourceVersion) {
       throw badRequest('resourceVersion should not be set on objects to be created');
     }
@@ -84,7 +84,7 @@ export class Registry {
     metadata.creationTimestamp = timestamp(this.#now());
     if (kind.hasGeneration) metadata.generation = 1;
     else delete metadata.generation;
-    this.#check(kind, object, request);
+    const object = this.#checked(kind, given, request);
     resetForCreate(kind, object);
     applyDefaults(kind, object);
     if (this.#store.get(kind, namespace, metadata.name)) throw alreadyExists(kind, metadata.name, generated);
@@ -190,11 +190,7 @@ export class Registry {
         'the namespace of the provided object does not match the namespace sent on the request',
       );
     }
-    const object = structuredClone({
-      ...body,
-      apiVersion: kind.apiVersion,
-      metadata,
-    }) as unknown as AnyObject;
+    const object = withoutNulls({ ...body, apiVersion: kind.apiVersion, metadata }) as unknown as AnyObject;
     if (kind.namespaced) object.metadata.namespace = namespace;
     else delete object.metadata.namespace;
     const meta = object.metadata as unknown as JsonObject;
@@ -204,38 +200,41 @@ export class Registry {
     return object;
   }
 
-  #check(kind: Kind, object: AnyObject, request: WriteRequest): void {
-    const { faults, unknown } = validate(kind, object);
-    if (faults.length > 0) throw invalid(kind, object.metadata.name ?? '', faults);
-    if (unknown.length === 0) return;
-    if (request.fieldValidation === 'Strict') {
+  /** The object without the fields that its kind does not have; about these the client hears as it asked to. */
+  #checked(kind: Kind, given: AnyObject, request: WriteRequest): AnyObject {
+    const { faults, object, unknown } = validate(kind, given);
+    if (faults.length > 0) throw invalid(kind, given.metadata.name ?? '', faults);
+    if (request.fieldValidation === 'Strict' && unknown.length > 0) {
       const fields = unknown.map(field => `unknown field "${field}"`).join(', ');
       throw badRequest(
         `${kind.kind} in version "${request.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${fields}`,
       );
     }
-    if (request.fieldValidation === 'Warn')
+    if (request.fieldValidation === 'Warn') {
       for (const field of unknown) request.warn(`unknown field "${field}"`);
+    }
+    if (kind.kind === 'NetworkPolicy') request.warn('NetworkPolicy is stored but not enforced yet');
+    return object;
   }
 
   #replace(
     key: ObjectKey,
     subresource: Subresource,
     old: AnyObject,
-    body: AnyObject,
+    given: AnyObject,
     request: WriteRequest,
   ): AnyObject {
     const { kind, name } = key;
-    if (body.metadata.uid && body.metadata.uid !== old.metadata.uid) {
+    if (given.metadata.uid && given.metadata.uid !== old.metadata.uid) {
       throw conflict(
         kind,
         name,
-        `Precondition failed: UID in precondition: ${body.metadata.uid}, UID in object meta: ${old.metadata.uid}`,
+        `Precondition failed: UID in precondition: ${given.metadata.uid}, UID in object meta: ${old.metadata.uid}`,
       );
     }
-    const { resourceVersion } = body.metadata;
+    const { resourceVersion } = given.metadata;
     if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw modified(kind, name);
-    this.#check(kind, body, request);
+    const body = this.#checked(kind, given, request);
     const next = subresource === 'status' ? withStatus(kind, old, body) : withoutStatus(kind, old, body);
     keepSystemFields(next, old);
     applyDefaults(kind, next);

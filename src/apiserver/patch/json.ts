@@ -35,3 +35,14 @@ export function jsonEqual(a: unknown, b: unknown): boolean {
     keys.length === present(b).length && keys.every(key => Object.hasOwn(b, key) && jsonEqual(a[key], b[key]))
   );
 }
+
+/** A copy in which fields that are null are absent, as Kubernetes takes them. Nulls in lists stay. */
+export function withoutNulls(value: Json): Json {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  const result: JsonObject = {};
+  for (const [key, field] of Object.entries(value)) {
+    if (field !== null && field !== undefined) setOwn(result, key, withoutNulls(field));
+  }
+  return result;
+}
