@@ -62,11 +62,6 @@ async function withContext<T>(work: (context: LabContext) => Promise<T>): Promis
   }
 }
 
-/** A command without the `--` before it, which commander leaves where options are passed through. */
-function words(given: readonly string[]): readonly string[] {
-  return given[0] === '--' ? given.slice(1) : given;
-}
-
 /** `a=b` pairs as an object. */
 function pairs(what: string, given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -148,8 +143,7 @@ function addPods(parent: Command): void {
     .option('--label <key=value>', 'may be repeated', collect, [])
     .option('--annotation <key=value>', 'may be repeated', collect, [])
     .option('--wait <duration>', 'how long to wait until it runs; 0 not at all', '30s')
-    .action(async (name: string, cmd: string[], options: PodAddOptions, self: Command) => {
-      const command = words(cmd);
+    .action(async (name: string, command: string[], options: PodAddOptions, self: Command) => {
       const labels = pairs('label', options.label);
       const annotations = pairs('annotation', options.annotation);
       const waitMs = parseDuration(options.wait);
@@ -191,7 +185,7 @@ function addExec(parent: Command): void {
     .action(async (target: string, cmd: string[], _: unknown, command: Command) => {
       const { labExec } = await lab.exec();
       // What follows the target is passed through, the `--` that people set before it included.
-      const line = words[0] === '--' ? words.slice(1) : words;
+      const line = cmd[0] === '--' ? cmd.slice(1) : cmd;
       process.exitCode = await labExec(await labName(command), target, line);
     });
 }

@@ -63,6 +63,7 @@ export function cniErrorText(stdout: string, stderr: string, exitCode: number | 
   return `netplugin failed: ${JSON.stringify((stderr || stdout).trim() || `exit status ${exitCode}`)}`;
 }
 
+/** Failures read as container runtimes tell them: `plugin type="T" failed (add): message`. */
 async function runPlugin(
   call: CniCall,
   command: 'ADD' | 'DEL',
@@ -129,12 +130,6 @@ async function runPlugin(
     object: `type="${type}" failed (${command.toLowerCase()})`,
     why: cniErrorText(stdout, stderr, exit),
   });
-}
-
-/** What a container runtime says of a failed plugin: `plugin type="T" failed (add): message`. */
-export function pluginFailure(error: unknown): string {
-  if (error instanceof FimbriaError && error.code === 'CNI') return `plugin ${error.object}: ${error.why}`;
-  return error instanceof FimbriaError ? error.why : messageOf(error);
 }
 
 /** Runs the list's plugins in order and returns the last result. @throws when one fails; the caller then calls DEL */

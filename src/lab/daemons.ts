@@ -29,11 +29,14 @@ export function daemonPid(lab: string, daemon: Daemon): number | undefined {
   return findProcess(lab, daemon.role, daemon.role === 'agent' ? daemon.node : undefined)?.pid;
 }
 
-function lastLine(path: string): string {
+const LOG_LINES_SHOWN = 20;
+
+/** The end of a daemon's log: `lab up` takes the file away with the rest when it fails. */
+function logTail(path: string): string[] {
   try {
-    return readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '';
+    return readFileSync(path, 'utf8').trim().split('\n').slice(-LOG_LINES_SHOWN);
   } catch {
-    return '';
+    return [];
   }
 }
 
@@ -82,14 +85,13 @@ async function waitReady(
   probe: () => Promise<string | undefined>,
 ): Promise<void> {
   const log = labPaths(lab).log(nameOf(daemon));
-  const failure = (code: string, why: string) =>
-    new FimbriaError({
-      code,
-      op: 'start',
-      object: textOf(daemon),
-      why,
-      hint: `its log ended: ${lastLine(log)}`,
-    });
+  const ended = () => {
+    const tail = logTail(log);
+    for (const line of tail) context.progress(`| ${line}`);
+    const said = tail.findLast(line => /error|fimbria-/i.test(line)) ?? tail.at(-1) ?? 'nothing';
+    const why = `it ended before it was ready; it said: ${said}`;
+    return new FimbriaError({ code: 'EXITED', op: 'start', object: textOf(daemon), why });
+  };
   let missing = 0;
   await waitUntil(
     textOf(daemon),
@@ -98,7 +100,7 @@ async function waitReady(
       context.signal.throwIfAborted();
       // Once is no proof: a look at /proc while it becomes its own program may miss it.
       missing = daemonPid(lab, daemon) === undefined ? missing + 1 : 0;
-      if (missing >= 3) throw failure('EXITED', 'it ended before it was ready');
+      if (missing >= 3) throw ended();
       try {
         const why = await probe();
         if (why === undefined) return true;

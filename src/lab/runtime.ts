@@ -14,15 +14,7 @@ import {
 import { join } from 'node:path';
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import { labCgroups, makeCgroup, removeCgroup } from './cgroup.ts';
-import {
-  type CniCall,
-  type CniConfig,
-  type CniResult,
-  cniAdd,
-  cniDelete,
-  pluginFailure,
-  readCniConfig,
-} from './cni.ts';
+import { type CniCall, type CniConfig, type CniResult, cniAdd, cniDelete, readCniConfig } from './cni.ts';
 import { labPaths } from './names.ts';
 import { enterNode, netnsOf, nodePid } from './namespaces.ts';
 import { startDetached } from './pause.ts';
@@ -120,12 +112,7 @@ export class LabRuntime {
     } catch (error) {
       // What cannot be taken back now stays on record, and with it the attempt: DEL is called again.
       await this.removeSandbox(begun, 0).catch(() => {});
-      throw new FimbriaError({
-        code: codeOf(error) ?? 'FAILED',
-        op: 'set up',
-        why: pluginFailure(error),
-        cause: error,
-      });
+      throw error;
     }
   }
 
@@ -176,15 +163,7 @@ export class LabRuntime {
     const holder = this.#holder(sandbox);
     if (record?.config) {
       const call = this.#call(record, holder === undefined ? '' : netnsOf(holder));
-      await cniDelete(record.config, call, record.result).catch(error => {
-        throw new FimbriaError({
-          code: 'CNI',
-          op: 'tear down',
-          object: 'network',
-          why: pluginFailure(error),
-          cause: error,
-        });
-      });
+      await cniDelete(record.config, call, record.result);
     }
     if (holder !== undefined) signal(holder, 'SIGKILL');
     await removeCgroup(this.#cgroup(pod));
