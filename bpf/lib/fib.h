@@ -9,7 +9,8 @@
 
 #include "stack.h"
 
-#define ADDRESS_FAMILY_IPV4 2 /* AF_INET; <sys/socket.h> is no header for these programs */
+#define FIRST_MULTICAST	    0xE0000000 /* 224.0.0.0; what follows is multicast, reserved or broadcast */
+#define ADDRESS_FAMILY_IPV4 2	       /* AF_INET; <sys/socket.h> is no header for these programs */
 
 /*
  * The route decides; the neighbour is left to bpf_redirect_neigh even where the
@@ -34,7 +35,8 @@ static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ip
 	};
 	int result;
 
-	if (unlikely(!ttl_allows_forwarding(ip)))
+	/* The lookup helper would send multicast and broadcast along the default route. */
+	if (unlikely(!ttl_allows_forwarding(ip) || bpf_ntohl(ip->daddr) >= FIRST_MULTICAST))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
 	lookup.tot_len = wire_bytes(skb, ip);
 	result = bpf_fib_lookup(skb, &lookup, sizeof(lookup), 0);

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { DropReason, EventSize } from '../../src/maps/abi.gen.ts';
 import type { Fixture } from './fixture.ts';
 import { fromContainerArp } from './fixtures/arp.ts';
 import { fromContainer } from './fixtures/from-container.ts';
@@ -126,6 +127,12 @@ for (const configuration of CONFIGURATIONS) {
         t.is(event.sourceFile, expected.counted!.file, 'the event names the same place as the metric');
         t.is(event.sourceLine, outcome.metrics[0]!.sourceLine);
         t.is(event.packetBytes, frameBytes);
+        t.is(event.mark, outcome.mark);
+        t.is(
+          Buffer.from(event.packet).toString('hex'),
+          outcome.packet.subarray(0, EventSize.EVENT_PACKET_BYTES).toString('hex'),
+          'the event shows the packet as it goes on',
+        );
       }
 
       // What the tunnel was told is visible from inside only.
@@ -138,3 +145,32 @@ for (const configuration of CONFIGURATIONS) {
     });
   }
 }
+
+test.serial('without tracing only drops are reported', t => {
+  const object = load('cil_from_container', CONFIGURATIONS[0]!);
+  object.runtime.set(0, { trace: false });
+  try {
+    const [delivered, spoofed] = ['a pod of the same node', "another pod's address"].map(
+      name => FIXTURES.find(f => f.name === name)!,
+    );
+    const quiet = object.run('cil_from_container', delivered!.input);
+    t.deepEqual([quiet.events, quiet.metrics.length], [[], 1]);
+    const loud = object.run('cil_from_container', spoofed!.input);
+    t.is(loud.events.length, 1);
+  } finally {
+    object.runtime.set(0, { trace: true });
+  }
+});
+
+test.serial('drops that nobody has room to report are counted all the same', t => {
+  const object = load('cil_from_container', CONFIGURATIONS[0]!);
+  const fixture = FIXTURES.find(f => f.name === "another pod's address")!;
+  const repeat = 10_000;
+  const outcome = object.run('cil_from_container', { ...fixture.input, repeat });
+  t.deepEqual(
+    outcome.metrics.map(({ reason, packets }) => ({ reason, packets })),
+    [{ reason: DropReason.DROP_INVALID_SIP, packets: BigInt(repeat) }],
+  );
+  t.true(outcome.events.length < repeat, 'more than the ring holds');
+  t.is(object.run('cil_from_container', fixture.input).events.length, 1, 'and goes on when it is read');
+});

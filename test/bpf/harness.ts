@@ -68,6 +68,8 @@ export interface Input {
   vni?: number;
   /** The frame breaks off after so many bytes; for probes. */
   cutTo?: number;
+  /** Runs of the same packet, 1 when absent. */
+  repeat?: number;
   /** Payload bytes of one segment: the packet stands for several on the wire. */
   gsoSize?: number;
 }
@@ -169,6 +171,7 @@ export class Loaded {
         ifindex: input.ifindex,
         mark: input.mark ?? 0,
         netns: this.#netns,
+        repeat: input.repeat ?? 1,
       });
       this.#ring.poll();
       const vni = after.readUInt32LE(SKB_CB);
