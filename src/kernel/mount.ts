@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { native } from './addon.ts';
+import { makeDirectories } from './libbpf/pin.ts';
 
 /** One line of /proc/self/mountinfo. */
 export interface MountEntry {
@@ -37,7 +38,7 @@ export async function mountBpffs(path: string): Promise<boolean> {
     .filter(entry => entry.mountPoint === path)
     .at(-1);
   if (top?.fstype === 'bpf') return false;
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeDirectories(path);
   await native().mount('bpffs', path, 'bpf');
   return true;
 }

@@ -4,12 +4,12 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
-struct key {
+struct test_key {
 	__u32 prefixlen;
 	__u8 address[4];
 };
 
-struct value {
+struct test_value {
 	__u32 identity;
 	__u32 flags;
 };
@@ -39,8 +39,8 @@ struct inner {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, 64);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct key);
-	__type(value, struct value);
+	__type(key, struct test_key);
+	__type(value, struct test_value);
 };
 
 struct {
@@ -59,6 +59,9 @@ volatile const _Bool cfg_emit;
 volatile const __u32 cfg_mark;
 volatile const __s16 cfg_signed;
 volatile const __u8 cfg_bytes[6];
+/* By value, too: clang describes structs that it meets only behind an inner map's pointers as incomplete. */
+volatile const struct test_key cfg_key;
+volatile const struct test_value cfg_default;
 
 static __always_inline int count(struct __sk_buff *skb, __u32 slot)
 {
@@ -89,16 +92,16 @@ int test_drop(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
-/* Looks its key's identity up in the inner map of slot 3 and returns it. */
+/* Looks cfg_key's identity up in the inner map of slot 3 and returns it. */
 SEC("tc")
 int test_inner(struct __sk_buff *skb)
 {
-	struct key key = { .prefixlen = 32, .address = { 10, 0, 0, 7 } };
+	struct test_key key = cfg_key;
 	__u32 slot = 3;
 	void *inner = bpf_map_lookup_elem(&test_outer, &slot);
-	struct value *value = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+	struct test_value *value = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
 
-	return value ? value->identity : 0;
+	return value ? value->identity : cfg_default.identity;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { FimbriaError } from '../../base/errors.ts';
 import { type NativeObject, native } from '../addon.ts';
 import { BpfMap } from './map.ts';
+import { makeDirectories } from './pin.ts';
 import { BpfProgram } from './program.ts';
 import { type MapSpec, mapTypeName, type ProgramSpec } from './types.ts';
 
@@ -127,6 +127,6 @@ export class BpfObject {
   }
 
   #makePinDirectories(): void {
-    for (const path of this.#pinPaths) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    for (const path of this.#pinPaths) makeDirectories(dirname(path));
   }
 }
