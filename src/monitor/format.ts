@@ -43,13 +43,13 @@ export interface EventLookups {
 }
 
 /** The destination's endpoint id: known where a packet goes towards a local endpoint, else 0. */
-export function destinationEndpoint(event: DatapathEvent): number {
+function destinationEndpoint(event: DatapathEvent): number {
   const towards = event.type === 'trace' ? event.code === TRACE_TO_ENDPOINT : event.direction === 'ingress';
   return towards ? event.endpointId : 0;
 }
 
 /** The source's endpoint id: known where a packet comes from a local endpoint, else 0. */
-export function sourceEndpoint(event: DatapathEvent): number {
+function sourceEndpoint(event: DatapathEvent): number {
   const from = event.type === 'trace' ? event.code === TRACE_FROM_ENDPOINT : event.direction === 'egress';
   return from ? event.endpointId : 0;
 }

@@ -91,9 +91,6 @@ const texts: Readonly<Record<number, string>> = {
   205: 'Punt to proxy',
 };
 
-/** The smallest number that means a drop. */
-export const FIRST_DROP_REASON = 130;
-
 /** Text of a reason as `bpf metrics list` and `monitor` print it; the number where there is none. */
 export function reasonText(reason: number): string {
   return texts[reason] ?? String(reason);
