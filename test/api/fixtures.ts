@@ -178,7 +178,7 @@ export function status(now = Date.now()): StatusResponse {
     cluster: {
       reachable: 2,
       total: 2,
-      timestamp: '2025-07-27T09:00:00Z',
+      timestamp: '2025-07-27T09:00:00.123Z',
       nodes: [
         {
           name: 'w2',

@@ -122,7 +122,7 @@ function sortedNodes(cluster: ClusterHealth): NodeHealth[] {
 }
 
 function clusterHealth({ cluster }: StatusResponse, verbose: boolean): string {
-  const when = cluster.timestamp === undefined ? '' : `\t(${cluster.timestamp})`;
+  const when = cluster.timestamp === undefined ? '' : `\t(${cluster.timestamp.replace(/\.\d+Z$/, 'Z')})`;
   let text = `Cluster health:\t${cluster.reachable}/${cluster.total} reachable${when}\nName\tIP\tNode\tEndpoints\n`;
   for (const node of sortedNodes(cluster)) {
     const name = `  ${node.name}${node.local ? ' (localhost)' : ''}`;
