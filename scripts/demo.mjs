@@ -293,7 +293,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     if (interrupted) return;
     interrupted = true;
     say('interrupted: taking the lab down');
-    starting?.kill('SIGINT');
+    starting?.child?.kill('SIGINT');
+    await starting;
     await takeDown();
     process.exit(130);
   });
