@@ -6,7 +6,7 @@
  *   node scripts/build.mjs [--only native|bpf|bin|bundle]… [--force]
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -15,11 +15,11 @@ import {
   installed,
   outdated,
   output,
+  packageFile,
   root,
   run,
   say,
   scriptArguments,
-  warn,
 } from './lib/project.mjs';
 
 const BPF_OBJECTS = ['lxc', 'host', 'overlay', 'netdev'];
@@ -30,12 +30,15 @@ const BUNDLES = {
   'fimbria-operator': 'src/operator/main.ts',
   libbpf: 'src/kernel/libbpf/index.ts',
 };
+/** The bundle that is imported and not started. */
+const LIBRARY = 'libbpf';
 
 const args = scriptArguments(import.meta.url);
 const { values: options } = parseArgs({
   args,
   options: { only: { type: 'string', multiple: true }, force: { type: 'boolean', default: false } },
 });
+/** Sources that are not there: the rest is built all the same, and the end is an error. */
 const missing = [];
 /** The recipes themselves are a source of everything they make. */
 const recipes = [join(root, 'scripts/build.mjs')];
@@ -69,7 +72,7 @@ function buildNative() {
   if (!stale(addon, sources)) return;
   say('addon: build/native/Release/fimbria.node (about half a minute the first time)');
   run(process.execPath, [
-    'node_modules/cmake-js/bin/cmake-js',
+    packageFile('cmake-js', 'bin/cmake-js'),
     'build',
     '-d',
     'native',
@@ -182,7 +185,7 @@ async function buildBundles() {
   const { build } = await import('esbuild');
   for (const [name, entry] of jobs) {
     say(`bundle: dist/${name}.js`);
-    const isProgram = name !== 'libbpf';
+    const isProgram = name !== LIBRARY;
     // CommonJS packages inside an ES module ask for `require`; put on globalThis it cannot clash with a module's own.
     const banner = `#!/usr/bin/env node
 import { createRequire as __createRequire } from 'node:module';
@@ -204,16 +207,27 @@ globalThis.require ??= __createRequire(import.meta.url);`;
   }
 }
 
+/** `npx fimbria` in the checkout: npm links the programs of dependencies, but not those of the project itself. */
+function linkPrograms() {
+  const folder = join(root, 'node_modules/.bin');
+  if (!existsSync(folder)) return;
+  for (const name of Object.keys(BUNDLES).filter(bundle => bundle !== LIBRARY)) {
+    const link = join(folder, name);
+    rmSync(link, { force: true });
+    symlinkSync(`../../dist/${name}.js`, link);
+  }
+}
+
 /** `dist/types`: declarations of the public library `fimbria/libbpf`. */
 function buildTypes() {
-  const entry = BUNDLES.libbpf;
+  const entry = BUNDLES[LIBRARY];
   if (!existsSync(join(root, entry))) return;
   const declarations = join(root, 'dist/types/kernel/libbpf/index.d.ts');
   const sources = ['src/kernel', 'src/base'].flatMap(folder => filesBelow(join(root, folder)));
   if (!stale(declarations, sources)) return;
   say('declarations: dist/types');
   run(process.execPath, [
-    'node_modules/typescript/bin/tsc',
+    packageFile('typescript', 'bin/tsc'),
     entry,
     '--declaration',
     '--emitDeclarationOnly',
@@ -242,6 +256,7 @@ const PARTS = {
   bundle: async () => {
     await buildBundles();
     buildTypes();
+    linkPrograms();
   },
 };
 
@@ -277,9 +292,8 @@ async function main() {
       failures.push(error.message);
     }
   }
-  for (const text of missing) warn(text);
-  for (const text of failures) process.stderr.write(`fimbria build: ${text}\n`);
-  if (failures.length > 0) process.exitCode = 1;
+  for (const text of [...missing, ...failures]) process.stderr.write(`fimbria build: ${text}\n`);
+  if (missing.length + failures.length > 0) process.exitCode = 1;
   else say(`built: ${wanted.join(', ')}`);
 }
 

@@ -1,6 +1,7 @@
 /** What every script of the project shares: where it lives, how it speaks, how it runs commands. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -44,6 +45,11 @@ export function output(command, args) {
 /** Whether a program answers to `--version`. */
 export function installed(command) {
   return output(command, ['--version']) !== undefined;
+}
+
+/** A file of an npm package, wherever npm put the package: below the project or beside it. */
+export function packageFile(name, path) {
+  return join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), path);
 }
 
 /** All files below a folder (absolute paths, sorted), or none where the folder is not there. */
