@@ -240,13 +240,10 @@ async function part(mode, title, sets) {
   process.stdout.write('\n');
   say(chalk.bold(title));
   say(`fimbria lab up --nodes ${NODES.length} --set ${sets}`);
-  const up = $({
-    nothrow: true,
-    cwd: root,
-  })`${fimbria} lab --lab ${LAB} up --nodes ${NODES.length} --set ${sets}`;
-  up.stderr.on('data', chunk => process.stderr.write(chunk));
-  starting = up;
-  const { exitCode } = await up;
+  const [program, script] = fimbria;
+  const args = [script, 'lab', '--lab', LAB, 'up', '--nodes', `${NODES.length}`, '--set', sets];
+  starting = spawn(program, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const [exitCode] = await once(starting, 'close');
   starting = undefined;
   await unlessInterrupted();
   note(mode, 'the lab is up and its agents are ready', exitCode === 0);
@@ -293,8 +290,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     if (interrupted) return;
     interrupted = true;
     say('interrupted: taking the lab down');
-    starting?.child?.kill('SIGINT');
-    await starting;
+    if (starting) {
+      const ended = once(starting, 'close');
+      starting.kill('SIGINT');
+      await ended;
+    }
     await takeDown();
     process.exit(130);
   });
