@@ -128,6 +128,8 @@ export function fillMaps(loaded: Loaded): void {
     [{ direction: 'ingress', identity: IDENTITY.remotePod }, { deny: false }],
     [{ direction: 'ingress', identity: IDENTITY.host }, { deny: false }],
     [{ direction: 'ingress', identity: 0, l4Proto: 17, dport: 53 }, { deny: false }],
+    [{ direction: 'ingress', identity: 0, l4Proto: 6, dport: 23 }, { deny: true }],
+    [{ direction: 'ingress', identity: PODS.server.identity, l4Proto: 17, dport: 53 }, { deny: true }],
     [{ direction: 'ingress', identity: IDENTITY.remotePod, l4Proto: 6, dport: 22 }, { deny: true }],
   ]);
   loaded.setPolicy(PODS.guarded.endpointId, [
