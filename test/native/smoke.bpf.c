@@ -63,7 +63,7 @@ volatile const __u8 cfg_bytes[6];
 volatile const struct test_key cfg_key;
 volatile const struct test_value cfg_default;
 
-static __always_inline int count(struct __sk_buff *skb, __u32 slot)
+static __always_inline int count(__u32 slot)
 {
 	__u64 *packets = bpf_map_lookup_elem(&test_counts, &slot);
 
@@ -82,19 +82,19 @@ int test_pass(struct __sk_buff *skb)
 	}
 	if (cfg_mark)
 		skb->mark = cfg_mark + cfg_signed + cfg_bytes[0];
-	return count(skb, 0);
+	return count(0);
 }
 
 SEC("tc")
-int test_drop(struct __sk_buff *skb)
+int test_drop(__attribute__((unused)) struct __sk_buff *skb)
 {
-	count(skb, 1);
+	count(1);
 	return TC_ACT_SHOT;
 }
 
 /* Looks cfg_key's identity up in the inner map of slot 3 and returns it. */
 SEC("tc")
-int test_inner(struct __sk_buff *skb)
+int test_inner(__attribute__((unused)) struct __sk_buff *skb)
 {
 	struct test_key key = cfg_key;
 	__u32 slot = 3;

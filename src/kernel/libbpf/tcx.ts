@@ -56,7 +56,10 @@ export class TcxLink {
     return this.handle.fd;
   }
 
-  /** Swaps the program atomically; no packet passes without one. */
+  /**
+   * Swaps the program atomically; no packet passes without one.
+   * @throws FimbriaError EEXIST when another link has that program on the same side of the device
+   */
   update(program: BpfProgram): void {
     native().linkUpdate(this.handle, program.handle);
   }

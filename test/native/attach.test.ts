@@ -1,0 +1,129 @@
+import test from 'ava';
+import { FimbriaError } from '../../src/base/errors.ts';
+import { BpfObject, TcFilter, TcxLink, tcxQuery, tcxSupported } from '../../src/kernel/libbpf/index.ts';
+import { compileBpf, type Scratch, scratch, vethPair } from './support.ts';
+
+let place: Scratch;
+let object: BpfObject;
+
+test.before(async () => {
+  place = await scratch();
+  object = BpfObject.open(compileBpf('smoke', place.directory));
+  object.configureMap('test_counts', { pinPath: null });
+  object.load();
+});
+test.after.always(() => place.close());
+
+test('clsact: attach, query, replace, detach', async t => {
+  const pair = await vethPair();
+  const pass = object.program('test_pass');
+  const drop = object.program('test_drop');
+  const hook = { ifindex: pair.ifindex, netns: pair.netns.fd } as const;
+  for (const direction of ['ingress', 'egress'] as const) {
+    t.is(TcFilter.query({ ...hook, direction }), undefined);
+    t.false(TcFilter.detach({ ...hook, direction }));
+    TcFilter.attach({ ...hook, direction, program: pass });
+    t.is(TcFilter.query({ ...hook, direction })?.programId, pass.id);
+    TcFilter.attach({ ...hook, direction, program: drop });
+    t.is(TcFilter.query({ ...hook, direction })?.programId, drop.id);
+  }
+  TcFilter.attach({ ...hook, direction: 'ingress', program: pass, priority: 2, handle: 7 });
+  t.deepEqual(TcFilter.query({ ...hook, direction: 'ingress', priority: 2, handle: 7 }), {
+    programId: pass.id,
+    handle: 7,
+    priority: 2,
+  });
+  t.true(TcFilter.detach({ ...hook, direction: 'ingress' }));
+  t.false(TcFilter.detach({ ...hook, direction: 'ingress' }));
+  t.is(TcFilter.query({ ...hook, direction: 'ingress' }), undefined);
+  t.is(TcFilter.query({ ...hook, direction: 'egress' })?.programId, drop.id);
+  pair.close();
+});
+
+test('clsact: a device that is not there', async t => {
+  const pair = await vethPair();
+  const hook = { ifindex: 4711, direction: 'ingress', netns: pair.netns.fd } as const;
+  const error = t.throws(() => TcFilter.attach({ ...hook, program: object.program('test_pass') }), {
+    instanceOf: FimbriaError,
+  });
+  t.is(error?.code, 'ENODEV');
+  t.is(TcFilter.query(hook), undefined);
+  t.false(TcFilter.detach(hook));
+  pair.close();
+});
+
+const tcx = tcxSupported() ? test : test.skip;
+
+tcx('tcx: attach, order, swap, detach', async t => {
+  const pair = await vethPair();
+  const pass = object.program('test_pass');
+  const drop = object.program('test_drop');
+  const where = { ifindex: pair.ifindex, direction: 'ingress', netns: pair.netns.fd } as const;
+  const query = (): number[] =>
+    tcxQuery(where.ifindex, where.direction, where.netns).programs.map(entry => entry.programId);
+  t.deepEqual(query(), []);
+  const first = TcxLink.create({ ...where, program: pass });
+  const second = TcxLink.create({ ...where, program: drop });
+  t.deepEqual(query(), [pass.id, drop.id]);
+  t.is(t.throws(() => first.update(drop), { instanceOf: FimbriaError })?.code, 'EEXIST');
+  const inner = object.program('test_inner');
+  first.update(inner);
+  t.deepEqual(query(), [inner.id, drop.id]);
+  const info = first.info();
+  t.deepEqual([info.programId, info.ifindex, info.attachType], [inner.id, pair.ifindex, 'ingress']);
+  t.is(tcxQuery(where.ifindex, 'ingress', where.netns).programs[0]?.linkId, info.id);
+  second.close();
+  second.close();
+  t.is(query().length, 1);
+  first.detach();
+  first.detach();
+  t.deepEqual(query(), []);
+  t.is(first.info().ifindex, 0);
+  first.close();
+  t.is(t.throws(() => first.info(), { instanceOf: FimbriaError })?.code, 'EBADF');
+  pair.close();
+});
+
+tcx('tcx: a pinned link outlives its descriptor, and its device ends it', async t => {
+  const pair = await vethPair();
+  const pass = object.program('test_pass');
+  const pin = `${place.bpffs}/link`;
+  const link = TcxLink.create({
+    ifindex: pair.ifindex,
+    direction: 'egress',
+    program: pass,
+    netns: pair.netns.path,
+  });
+  link.pin(pin);
+  link.close();
+  t.is(tcxQuery(pair.ifindex, 'egress', pair.netns.fd).programs.length, 1);
+  const again = TcxLink.fromPin(pin);
+  again.update(object.program('test_drop'));
+  t.is(again.info().attachType, 'egress');
+  t.true(await pair.rtnetlink.deleteLink(pair.ifindex));
+  t.is(again.info().ifindex, 0);
+  again.detach();
+  t.throws(() => TcxLink.fromPin(`${place.bpffs}/none`), { instanceOf: FimbriaError });
+  pair.close();
+});
+
+test('test runs see the devices of the namespace they are given', async t => {
+  const pair = await vethPair();
+  const program = object.program('test_pass');
+  const data = Buffer.alloc(64, 3);
+  const result = program.testRun({ data, ifindex: pair.ifindex, netns: pair.netns.fd, mark: 9 });
+  t.deepEqual(result.data, data);
+  t.is(result.mark, 9);
+  t.is(result.ctx.readUInt32LE(40), pair.ifindex);
+  t.is(
+    t.throws(() => program.testRun({ data, ifindex: 4711, netns: pair.netns.fd }), {
+      instanceOf: FimbriaError,
+    })?.code,
+    'ENODEV',
+  );
+  t.is(
+    t.throws(() => program.testRun({ data: Buffer.alloc(3) }), { instanceOf: FimbriaError })?.code,
+    'EINVAL',
+  );
+  pair.close();
+});
