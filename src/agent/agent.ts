@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createApiServer } from '../api/server.ts';
+import { refuseIfAnswered } from '../api/socket.ts';
 import type { CniRequest } from '../api/types.ts';
 import { ControllerSet } from '../base/controller.ts';
 import { FimbriaError, messageOf } from '../base/errors.ts';
@@ -83,6 +84,7 @@ export class Agent {
     const log = this.#log;
     const startedAt = new Date().toISOString();
     const config = loadConfigDir(options.configDir);
+    await refuseIfAnswered(options.socket);
     mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
     const journal = this.#own('journal', new Journal(join(options.stateDir, 'journal'), { fsync: false }));
     if (journal.lostBytes > 0)
@@ -266,6 +268,7 @@ export class Agent {
           ipv4: node.ipv4,
           routerIpv4: parts.routerIpv4,
           healthIpv4: parts.healthIpv4,
+          podCidrs: node.podCidrs,
         });
         const now = podCidrsOf(object);
         if (now && now.join() !== node.podCidrs.join()) {

@@ -12,7 +12,7 @@ import { BpfMap } from '../kernel/libbpf/index.ts';
 import { metricsMap } from '../maps/metrics.ts';
 import { endpointMap, ipcacheMap, policyMap } from '../maps/tables.ts';
 import { l4ProtoText } from '../monitor/dissect.ts';
-import { reasonText } from '../monitor/index.ts';
+import { reasonText, sourceFileText } from '../monitor/index.ts';
 import type { AgentParts } from './agent.ts';
 import { labelsOf } from './lookups.ts';
 
@@ -65,7 +65,7 @@ export function bpfTables(parts: AgentParts): {
         packets: Number(r.packets),
         bytes: Number(r.bytes),
         line: r.sourceLine,
-        file: r.sourceFile,
+        file: sourceFileText(r.sourceFile),
       }));
 
   const policyRows = (argument: string | undefined): BpfPolicyRow[] => {

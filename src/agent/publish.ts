@@ -10,6 +10,8 @@ export interface NodeFacts {
   ipv4: string;
   routerIpv4?: string;
   healthIpv4?: string;
+  /** Blocks in use: a CiliumNode that somebody deleted is made anew with them, so that nobody else gets them. */
+  podCidrs?: readonly string[];
 }
 
 /**
@@ -31,7 +33,11 @@ export async function publishNode(client: ClusterClient, facts: NodeFacts): Prom
       apiVersion: 'cilium.io/v2',
       kind: 'CiliumNode',
       metadata: { name: facts.name, labels: { 'kubernetes.io/hostname': facts.name } },
-      spec: { addresses, ipam: {}, ...(health ? { health } : {}) },
+      spec: {
+        addresses,
+        ipam: facts.podCidrs ? { podCIDRs: [...facts.podCidrs] } : {},
+        ...(health ? { health } : {}),
+      },
     });
   }
   const same =

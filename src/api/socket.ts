@@ -62,6 +62,21 @@ export function groupId(group: string, groupFile = '/etc/group'): number {
 }
 
 /**
+ * Says no when a living process answers at a path: to be asked before a daemon touches anything that it shares with
+ * one that may run already. @throws FimbriaError EADDRINUSE
+ */
+export async function refuseIfAnswered(path: string): Promise<void> {
+  if (!(await isAnswered(path))) return;
+  throw new FimbriaError({
+    code: 'EADDRINUSE',
+    op: 'listen on',
+    object: path,
+    why: 'a running agent answers there',
+    hint: 'stop it first or name another path with --socket',
+  });
+}
+
+/**
  * Makes `server` listen at a path that nobody else answers at. The socket is bound under a temporary name and
  * renamed when its permissions are right, so it is never reachable with wider ones, and a dead predecessor is
  * replaced without a moment in which the path is missing.
@@ -82,15 +97,7 @@ export async function listenOnSocket(server: Server, options: SocketOptions): Pr
   }
   const gid = options.group === undefined ? undefined : groupId(options.group);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  if (await isAnswered(path)) {
-    throw new FimbriaError({
-      code: 'EADDRINUSE',
-      op: 'listen on',
-      object: path,
-      why: 'a running agent answers there',
-      hint: 'stop it first or name another path with --socket',
-    });
-  }
+  await refuseIfAnswered(path);
   await ignoring(['ENOENT'], () => unlink(temporary));
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void =>
