@@ -48,7 +48,7 @@ static __always_inline int from_host_ipv4(struct __sk_buff *skb, struct flow *fl
 SEC("tc")
 int cil_from_host(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_EGRESS};
+	struct flow flow = { .direction = DIRECTION_EGRESS };
 	int verdict = TC_ACT_OK;
 
 	/* Neither end does ARP; what else the stack says here is its own chatter. */
@@ -60,7 +60,7 @@ int cil_from_host(struct __sk_buff *skb)
 SEC("tc")
 int cil_to_host(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_INGRESS};
+	struct flow flow = { .direction = DIRECTION_INGRESS };
 
 	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return TC_ACT_OK;

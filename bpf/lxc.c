@@ -71,7 +71,7 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 SEC("tc")
 int cil_from_container(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_EGRESS};
+	struct flow flow = { .direction = DIRECTION_EGRESS };
 	int verdict;
 
 	if (unlikely(skb->vlan_present))
@@ -111,7 +111,7 @@ static __always_inline int to_container_ipv4(struct __sk_buff *skb, struct flow 
 SEC("tc")
 int cil_to_container(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_INGRESS};
+	struct flow flow = { .direction = DIRECTION_INGRESS };
 	int verdict;
 
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP)))

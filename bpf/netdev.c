@@ -39,7 +39,7 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 SEC("tc")
 int cil_from_netdev(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_INGRESS};
+	struct flow flow = { .direction = DIRECTION_INGRESS };
 
 	/* Frames for other stations are seen in promiscuous mode only; tagged ones belong to a VLAN device. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST ||

@@ -49,7 +49,7 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 SEC("tc")
 int cil_from_overlay(struct __sk_buff *skb)
 {
-	struct flow flow = {.direction = DIRECTION_INGRESS};
+	struct flow flow = { .direction = DIRECTION_INGRESS };
 	int verdict;
 
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP) && !skb->vlan_present))
