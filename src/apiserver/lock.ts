@@ -2,13 +2,13 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { codeOf, FimbriaError } from '../base/errors.ts';
 
 /**
- * Makes sure that one process at a time has the state: a file names the owner, by process id and start time. What a
+ * Makes sure that one process at a time has the state: a file names the owner, by process id, start time and boot. What a
  * killed owner left is taken over.
  * @returns how to give it up
  * @throws FimbriaError IN_USE while the owner lives
  */
 export function lockState(path: string): () => void {
-  const mine = `${process.pid} ${startTime(process.pid)}`;
+  const mine = identity(process.pid);
   for (let tries = 0; tries < 3; tries++) {
     try {
       writeFileSync(path, mine, { flag: 'wx', mode: 0o600 });
@@ -18,7 +18,7 @@ export function lockState(path: string): () => void {
     }
     const owner = read(path);
     const pid = Number(owner.split(' ')[0]);
-    if (owner !== mine && owner === `${pid} ${startTime(pid)}`) {
+    if (owner === identity(pid)) {
       throw new FimbriaError({
         code: 'IN_USE',
         op: 'lock',
@@ -37,11 +37,12 @@ export function lockState(path: string): () => void {
   });
 }
 
-/** When a process started, in clock ticks since boot: tells it from a later one with the same id. */
-function startTime(pid: number): string | undefined {
-  // The name in parentheses may hold anything; what follows it is numbers.
+/** What tells a process from every other that has or had its id: when it started, and in which run of the machine. */
+function identity(pid: number): string {
+  // The name in parentheses may hold anything; what follows it is numbers. The 20th of them is the start in clock ticks.
   const stat = read(`/proc/${pid}/stat`);
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  return `${pid} ${startTicks} ${read('/proc/sys/kernel/random/boot_id').trim()}`;
 }
 
 function read(path: string): string {
