@@ -260,7 +260,8 @@ test.serial(
       await eventually(() => find('controllers'));
       return { up, ended };
     };
-    const interrupted = await start();
+    must('down');
+  const interrupted = await start();
     interrupted.up.kill('SIGINT');
     t.is(await interrupted.ended, 130);
     t.deepEqual(labProcesses(lab), []);
