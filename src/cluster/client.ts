@@ -73,7 +73,7 @@ class HttpClusterClient implements ClusterClient {
     }
   }
 
-  get<T extends KubeObject>(kind: string, name: string, namespace?: string): Promise<T> {
+  async get<T extends KubeObject>(kind: string, name: string, namespace?: string): Promise<T> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, namespace);
     return this.#json('get', describe(known, ns, name), {
@@ -93,7 +93,7 @@ class HttpClusterClient implements ClusterClient {
     }
   }
 
-  create<T extends KubeObject>(object: NewObject<T>, options: WriteOptions = {}): Promise<T> {
+  async create<T extends KubeObject>(object: NewObject<T>, options: WriteOptions = {}): Promise<T> {
     const known = kindOfObject(object as unknown as KubeObject);
     const ns = this.#namespace(known, object.metadata.namespace);
     const name = object.metadata.name ?? `${object.metadata.generateName ?? ''}*`;
@@ -104,7 +104,7 @@ class HttpClusterClient implements ClusterClient {
     });
   }
 
-  update<T extends KubeObject>(object: T, options: UpdateOptions = {}): Promise<T> {
+  async update<T extends KubeObject>(object: T, options: UpdateOptions = {}): Promise<T> {
     const known = kindOfObject(object);
     const { name } = object.metadata;
     const ns = this.#namespace(known, object.metadata.namespace);
@@ -116,7 +116,7 @@ class HttpClusterClient implements ClusterClient {
     });
   }
 
-  patch<T extends KubeObject>(
+  async patch<T extends KubeObject>(
     kind: string,
     name: string,
     patch: unknown,
@@ -155,7 +155,7 @@ class HttpClusterClient implements ClusterClient {
     }
   }
 
-  createSubresource(
+  async createSubresource(
     kind: string,
     name: string,
     subresource: string,

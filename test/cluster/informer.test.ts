@@ -1,0 +1,225 @@
+import test from 'ava';
+import type { ConfigMap } from '../../src/model/types.ts';
+import { configMap, fakeServer, follow, sendEvent, sendList, sendStatus } from './fake.ts';
+
+const bookmark = (version: number) => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { resourceVersion: String(version) },
+});
+
+test('after a lost connection the watch goes on from the last thing heard, bookmarks too', async t => {
+  const watchedFrom: string[] = [];
+  let lists = 0;
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) {
+      lists++;
+      return sendList(response, 5, [configMap('a', 3)]);
+    }
+    watchedFrom.push(query.get('resourceVersion') ?? '');
+    if (watchedFrom.length === 1) {
+      sendEvent(response, 'ADDED', configMap('b', 6));
+      return void setImmediate(() => response.destroy());
+    }
+    if (watchedFrom.length === 2) {
+      sendEvent(response, 'BOOKMARK', bookmark(9));
+      return void response.end();
+    }
+    sendEvent(response, 'DELETED', configMap('a', 10));
+  });
+  const informer = client.informer<ConfigMap>('cm');
+  const { events, until } = follow(informer);
+  await until('- a@10');
+  t.deepEqual(events, ['+ a@3', '+ b@6', '- a@10']);
+  t.deepEqual(watchedFrom, ['5', '6', '9']);
+  t.is(lists, 1);
+  t.is(informer.list()[0]?.kind, 'ConfigMap');
+});
+
+for (const how of ['in the stream', 'as a status']) {
+  test(`when the history is forgotten (${how}) a new list tells what changed, also what went`, async t => {
+    let lists = 0;
+    let watches = 0;
+    const client = await fakeServer(t, (query, response) => {
+      if (!query.has('watch')) {
+        return ++lists === 1
+          ? sendList(response, 5, [configMap('gone', 1), configMap('same', 2), configMap('changed', 3)])
+          : sendList(response, 50, [configMap('same', 2), configMap('changed', 40), configMap('new', 41)]);
+      }
+      if (++watches > 1) return sendEvent(response, 'ADDED', configMap('end', 51));
+      if (how === 'as a status')
+        return sendStatus(response, 410, 'Expired', 'too old resource version: 5 (40)');
+      sendEvent(response, 'ERROR', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' });
+      response.end();
+    });
+    const { events, until } = follow(client.informer<ConfigMap>('cm'));
+    await until('+ end@51');
+    t.deepEqual(events, [
+      '+ gone@1',
+      '+ same@2',
+      '+ changed@3',
+      '~ changed@40',
+      '+ new@41',
+      '- gone@1',
+      '+ end@51',
+    ]);
+  });
+}
+
+test('a server that counts from the start again is listed anew', async t => {
+  let lists = 0;
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) {
+      return ++lists === 1 ? sendList(response, 500, [configMap('a', 3)]) : sendList(response, 2, []);
+    }
+    if (query.get('resourceVersion') === '500') {
+      const details = { causes: [{ reason: 'ResourceVersionTooLarge' }] };
+      sendEvent(response, 'ERROR', { kind: 'Status', code: 504, reason: 'Timeout', details });
+      response.end();
+    }
+  });
+  const { events, until } = follow(client.informer<ConfigMap>('cm'));
+  await until('- a@3');
+  t.deepEqual(events, ['+ a@3', '- a@3']);
+});
+
+test('a connection that has gone silent is given up', async t => {
+  let watches = 0;
+  const client = await fakeServer(
+    t,
+    (query, response) => {
+      if (!query.has('watch')) return sendList(response, 5, []);
+      response.writeHead(200);
+      response.flushHeaders();
+      if (++watches === 2) sendEvent(response, 'ADDED', configMap('a', 6));
+    },
+    { tuning: { readDeadlineMs: 150, backoffBaseMs: 1, backoffMaxMs: 5 } },
+  );
+  const informer = client.informer<ConfigMap>('cm');
+  const { until } = follow(informer);
+  await until('+ a@6');
+  t.is(watches, 2);
+});
+
+test('a server that does not even begin to answer a watch is given up too', async t => {
+  let watches = 0;
+  const client = await fakeServer(
+    t,
+    (query, response) => {
+      if (!query.has('watch')) return sendList(response, 5, []);
+      if (++watches === 2) sendEvent(response, 'ADDED', configMap('a', 6));
+    },
+    { tuning: { readDeadlineMs: 150, backoffBaseMs: 1, backoffMaxMs: 5 } },
+  );
+  const { until } = follow(client.informer<ConfigMap>('cm'));
+  await until('+ a@6');
+  t.is(watches, 2);
+});
+
+test('a torn event is not taken for one', async t => {
+  let watches = 0;
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) return sendList(response, 5, []);
+    if (++watches > 1) return sendEvent(response, 'ADDED', configMap('b', 7));
+    sendEvent(response, 'ADDED', configMap('a', 6));
+    response.end(JSON.stringify({ type: 'DELETED', object: configMap('a', 7) }).slice(0, -3));
+  });
+  const { events, until } = follow(client.informer<ConfigMap>('cm'));
+  await until('+ b@7');
+  t.deepEqual(events, ['+ a@6', '+ b@7']);
+});
+
+test('an object that was made anew is another one', async t => {
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) return sendList(response, 5, [configMap('a', 3, 'first life')]);
+    sendEvent(response, 'MODIFIED', configMap('a', 8, 'second life'));
+  });
+  const { events, until } = follow(client.informer<ConfigMap>('cm'));
+  await until('+ a@8');
+  t.deepEqual(events, ['+ a@3', '- a@3', '+ a@8']);
+});
+
+test('a server that is not there yet is waited for', async t => {
+  let requests = 0;
+  const client = await fakeServer(t, (query, response) => {
+    if (++requests < 4) return sendStatus(response, 503, 'ServiceUnavailable');
+    if (!query.has('watch')) sendList(response, 5, [configMap('a', 3)]);
+  });
+  const informer = client.informer<ConfigMap>('cm');
+  await informer.synced;
+  t.is(informer.get('a', 'default')?.data?.['v'], '3');
+});
+
+test('lists come in pages; when the pages expire, whole', async t => {
+  const asked: string[] = [];
+  const client = await fakeServer(t, (query, response) => {
+    asked.push(`${query.get('limit')} ${query.get('continue')}`);
+    if (query.get('continue') === 'two') return sendStatus(response, 410, 'Expired');
+    if (query.has('continue')) return sendList(response, 5, [configMap('b', 2)], 'two');
+    if (query.has('limit')) return sendList(response, 5, [configMap('a', 1)], 'one');
+    sendList(response, 6, [configMap('a', 1), configMap('b', 2), configMap('c', 3)]);
+  });
+  const { items, resourceVersion } = await client.list('cm', { limit: 1 });
+  t.is(items.length, 3);
+  t.is(resourceVersion, '6');
+  t.deepEqual(asked, ['1 null', '1 one', '1 two', 'null null']);
+});
+
+test('a handler that throws costs nobody an event, and late ones hear what there is', async t => {
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) return sendList(response, 5, [configMap('a', 3)]);
+    sendEvent(response, 'ADDED', configMap('b', 6));
+  });
+  const informer = client.informer<ConfigMap>('cm');
+  informer.on({
+    added() {
+      throw new Error('broken');
+    },
+  });
+  const { until } = follow(informer);
+  await until('+ b@6');
+  const late = follow(informer);
+  t.deepEqual(late.events, ['+ a@3', '+ b@6']);
+});
+
+test('only what is picked is kept, and it is still known what changed', async t => {
+  let watches = 0;
+  const client = await fakeServer(t, (query, response) => {
+    if (!query.has('watch')) return sendList(response, 5, [configMap('a', 3)]);
+    if (++watches > 1) return sendEvent(response, 'ADDED', configMap('end', 9));
+    sendEvent(response, 'ERROR', { kind: 'Status', code: 410 });
+    response.end();
+  });
+  const informer = client.informer<ConfigMap>('cm', {
+    pick: ({ apiVersion, kind, metadata: { name, namespace }, data }) => ({
+      apiVersion,
+      kind,
+      metadata: { name, ...(namespace !== undefined && { namespace }) },
+      ...(data && { data }),
+    }),
+  });
+  const { events, until } = follow(informer);
+  await until('+ end@9');
+  t.deepEqual(events, ['+ a@3', '+ end@9']);
+  t.is(informer.get('a', 'default')?.metadata.uid, undefined);
+});
+
+test('a closed informer is silent and lets go of its connection', async t => {
+  const closed = new Promise<void>(resolve => {
+    void fakeServer(t, (query, response) => {
+      if (!query.has('watch')) return sendList(response, 5, [configMap('a', 3)]);
+      response.on('close', resolve);
+      response.writeHead(200);
+      response.flushHeaders();
+    }).then(async client => {
+      const informer = client.informer<ConfigMap>('cm');
+      const { events } = follow(informer);
+      await informer.synced;
+      while (!informer.connected) await new Promise(setImmediate);
+      informer.close();
+      t.false(informer.connected);
+      t.deepEqual(events, ['+ a@3']);
+    });
+  });
+  await closed;
+});
