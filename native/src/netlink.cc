@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Route netlink sockets. Messages are built and read in TypeScript; here bytes go back and forth. */
 #include <cerrno>
+#include <memory>
 #include <set>
 #include <sys/socket.h>
 #include <vector>
@@ -24,6 +25,8 @@ static constexpr int kReceiveBytes = 4 << 20;
 /* A dump comes in parts of at most 32 KiB. */
 static constexpr size_t kChunkBytes = 256 << 10;
 static constexpr int kDatagramsAtOnce = 64;
+/* More than fit into the queue. */
+static constexpr int kDrainAtMost = 1 << 17;
 
 static void SetOption(int fd, int level, int option, int value, const char *name)
 {
@@ -101,11 +104,9 @@ static std::vector<uint8_t> Transact(int fd, const std::vector<uint8_t> &train)
 		throw Refused(sent < 0 ? errno : EMSGSIZE, "send", "netlink request");
 
 	std::vector<uint8_t> answer;
+	std::unique_ptr<uint8_t[]> chunk(new uint8_t[kChunkBytes]);
 	while (!open.empty()) {
-		size_t at = answer.size();
-		answer.resize(at + kChunkBytes);
-		ssize_t got = recv(fd, answer.data() + at, kChunkBytes, MSG_TRUNC);
-		answer.resize(at + (got > 0 ? std::min<size_t>(got, kChunkBytes) : 0));
+		ssize_t got = recv(fd, chunk.get(), kChunkBytes, MSG_TRUNC);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -113,7 +114,8 @@ static std::vector<uint8_t> Transact(int fd, const std::vector<uint8_t> &train)
 				      "netlink answer");
 		if (got > static_cast<ssize_t>(kChunkBytes))
 			throw Refused(EMSGSIZE, "receive", "netlink answer");
-		Settle(answer.data() + at, got, open);
+		Settle(chunk.get(), got, open);
+		answer.insert(answer.end(), chunk.get(), chunk.get() + got);
 	}
 	return answer;
 }
@@ -130,26 +132,38 @@ static Napi::Value NetlinkTransact(const Napi::CallbackInfo &info)
 		});
 }
 
+/*
+ * After an overrun everything that waits is thrown away: while the queue is not empty the kernel goes on
+ * dropping without saying so again, and who lists anew after the queue was empty misses nothing.
+ */
+static void Drain(int fd)
+{
+	uint8_t ignored;
+	for (int i = 0; i < kDrainAtMost; i++)
+		if (recv(fd, &ignored, sizeof(ignored), MSG_DONTWAIT) < 0 && errno == EAGAIN)
+			return;
+}
+
 static Napi::Value NetlinkReceive(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
 	Handle &socket = Handle::From(info[0], Kind::kSocket, "read");
 	std::vector<uint8_t> data;
+	std::unique_ptr<uint8_t[]> chunk(new uint8_t[kChunkBytes]);
 	bool overrun = false;
-	for (int i = 0; i < kDatagramsAtOnce; i++) {
-		size_t at = data.size();
-		data.resize(at + kChunkBytes);
-		ssize_t got =
-			recv(socket.fd(), data.data() + at, kChunkBytes, MSG_DONTWAIT | MSG_TRUNC);
-		data.resize(at + (got > 0 ? std::min<size_t>(got, kChunkBytes) : 0));
-		if (got >= 0)
+	for (int i = 0; i < kDatagramsAtOnce && !overrun; i++) {
+		ssize_t got = recv(socket.fd(), chunk.get(), kChunkBytes, MSG_DONTWAIT);
+		if (got > 0)
+			data.insert(data.end(), chunk.get(), chunk.get() + got);
+		if (got >= 0 || errno == EINTR)
 			continue;
-		if (errno == ENOBUFS)
-			overrun = true;
-		else if (errno == EAGAIN)
+		if (errno == EAGAIN)
 			break;
-		else if (errno != EINTR)
+		if (errno != ENOBUFS)
 			throw Refused(errno, "receive", "netlink events");
+		Drain(socket.fd());
+		data.clear();
+		overrun = true;
 	}
 	Napi::Object result = Napi::Object::New(env);
 	result.Set("data", BufferOf(env, data.data(), data.size()));

@@ -171,7 +171,7 @@ export interface NativeAddon {
   netlinkOpen(groups: number[], netns?: NetnsRef): Handle;
   /** Sends a train of requests and resolves with everything received, once each request had its ack, error or done. */
   netlinkTransact(socket: Handle, train: Uint8Array): Promise<Buffer>;
-  /** What waits in the socket's queue: up to 64 datagrams. `overrun` when the kernel had to throw some away. */
+  /** What waits in the socket's queue: up to 64 datagrams. `overrun`: the kernel had to throw some away, and the rest went, too. */
   netlinkReceive(socket: Handle): { data: Buffer; overrun: boolean };
   watch(socket: Handle, onReadable: () => void): Watch;
 

@@ -59,7 +59,7 @@ export class NetlinkMonitor {
   /**
    * @param options.netns namespace to listen in; the process's own when absent
    * @param options.onEvent called in order of the changes
-   * @param options.onOverrun the kernel had to drop events: list everything again
+   * @param options.onOverrun the kernel had to drop events: list everything again; what happens from now on is told
    */
   constructor(options: {
     netns?: NetnsRef;

@@ -331,7 +331,7 @@ test('an overrun is told, and the monitor goes on', t =>
     });
     const overran = new Promise<void>(resolve => (overrun = resolve));
     // The event loop is kept busy while another process's worth of changes piles up behind the monitor.
-    const flood = Array.from({ length: 12_000 }, (_, i) => ({
+    const flood = Array.from({ length: 20_000 }, (_, i) => ({
       dst: `10.${i >> 8}.${i & 255}.0/24`,
       ifindex,
       table: 77,
