@@ -71,6 +71,8 @@ export function bpfTables(parts: AgentParts): {
   const policyRows = (argument: string | undefined): BpfPolicyRow[] => {
     const ids = argument === undefined ? store.list().map(e => e.id) : [Number(argument)];
     return ids.flatMap(id => {
+      // The node itself has a place in the list and no policy of its own.
+      if (id === parts.hostEndpointId) return [];
       const path = parts.datapath.policyMapPath(id);
       if (!existsSync(path)) {
         throw new FimbriaError({

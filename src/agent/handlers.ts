@@ -6,7 +6,7 @@ import { packageVersion } from '../base/paths.ts';
 import { HOST_DEVICE } from '../datapath/devices.ts';
 import { removeEndpoint } from '../endpoint/remove.ts';
 import { type Endpoint, HEALTH_CONTAINER, podFullName } from '../endpoint/types.ts';
-import { labelsFromMap, reservedIdentities, reservedLabels } from '../identity/index.ts';
+import { IDENTITY, labelsFromMap, reservedIdentities, reservedLabels } from '../identity/index.ts';
 import { ownerText } from '../ipam/owner.ts';
 import type { AgentParts } from './agent.ts';
 import { bpfTables } from './bpf-tables.ts';
@@ -183,7 +183,8 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
           labels: labelsOf(view, store, entry.identity),
           ...(entry.tunnelEndpoint ? { hostIP: entry.tunnelEndpoint } : {}),
           metadata: {
-            source: entry.tunnelEndpoint ? 'custom-resource' : 'local',
+            source:
+              entry.tunnelEndpoint || entry.identity === IDENTITY.remoteNode ? 'custom-resource' : 'local',
             ...(local?.podName ? { namespace: local.podNamespace!, name: local.podName } : {}),
           },
         };

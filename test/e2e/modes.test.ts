@@ -119,6 +119,18 @@ for (const mode of MODES) {
     const digest = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
     t.is(digest(got), digest(sent));
 
+    // TCP and UDP at speed, both ways.
+    const iperf = lab.spawn(['lab', 'exec', 'c', '--', 'iperf3', '-s', '-p', '7100', '--forceflush']);
+    const iperfDone = collect(iperf);
+    await printed(iperf, /Server listening/);
+    const flows = ['-n 20M', '-n 20M -R', '-u -b 100M -n 2M', '-u -b 100M -n 2M -R'].map(
+      o => `iperf3 -c ${address.c} -p 7100 ${o}`,
+    );
+    const speed = await lab.exec('a', 'sh', '-c', flows.join(' && '));
+    t.is(speed.status, 0, speed.stdout + speed.stderr);
+    iperf.kill('SIGTERM');
+    await iperfDone;
+
     // What must not pass is dropped with its number: a false source, nobody's address, a block that no node has.
     const inUse = (await lab.json<{ ipam: { ipv4: string[] } }>('left', 'cilium', 'status')).ipam.ipv4;
     const nobody = [250, 251, 252, 253]
