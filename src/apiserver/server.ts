@@ -100,8 +100,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 function openStore({ stateFile, historyLimit, log }: ApiServerOptions): Store {
   const store = new Store({
     path: stateFile,
-    // What lies in memory anyway is gone with the power, whatever we wait for.
-    durable: statfsSync(dirname(stateFile)).type !== TMPFS_MAGIC,
+    durable: outlivesReboot(dirname(stateFile)),
     historyLimit: historyLimit ?? HISTORY_LIMIT,
     onCompactFailure: error => log.error('cannot compact the cluster state', { path: stateFile, error }),
   });
@@ -112,6 +111,11 @@ function openStore({ stateFile, historyLimit, log }: ApiServerOptions): Store {
     });
   }
   return store;
+}
+
+/** Whether it is worth waiting for the disk: what is in memory, or below /run, goes with the next start of the machine. */
+function outlivesReboot(directory: string): boolean {
+  return !directory.startsWith('/run/') && statfsSync(directory).type !== TMPFS_MAGIC;
 }
 
 function requestHandler(api: Api, log: Logger): RequestListener {
