@@ -35,7 +35,6 @@ iputils-ping|sends the demo'\''s pings
 tcpdump|shows packets in the lab
 iperf3|measures throughput in the lab
 curl|sends the demo'\''s requests
-openssl|makes the certificates of the embedded API server
 util-linux|enters namespaces (nsenter, unshare)
 procps|shows processes (ps)'
 
