@@ -27,16 +27,13 @@ ObjectState::~ObjectState()
 		bpf_object__close(object);
 }
 
-void ObjectState::Load()
+std::optional<Failure> ObjectState::Load()
 {
 	LibbpfLog log;
 	log_buffer[0] = '\0';
 	int err = bpf_object__load(object);
-	if (!err) {
-		stage = Stage::kLoaded;
-		return;
-	}
-	stage = Stage::kFailed;
+	if (!err)
+		return std::nullopt;
 	std::string reason = log.reason();
 	std::string name = ErrnoName(-err);
 	Failure failure("BPF_LOAD", "load", path,
@@ -45,7 +42,14 @@ void ObjectState::Load()
 	failure.log = log_buffer[0] ? log_buffer.get() : log.text();
 	if (err == -EPERM)
 		failure.hint = "root is needed, or CAP_BPF and CAP_NET_ADMIN";
-	throw failure;
+	return failure;
+}
+
+void ObjectState::Finish(const std::optional<Failure> &refusal)
+{
+	stage = refusal ? Stage::kFailed : Stage::kLoaded;
+	if (refusal)
+		throw *refusal;
 }
 
 /* Key and value types of every map, read before loading: libbpf frees inner templates when it loads. */
@@ -259,7 +263,8 @@ Napi::Value BpfObject::SetAutoload(const Napi::CallbackInfo &info)
 
 Napi::Value BpfObject::Load(const Napi::CallbackInfo &info)
 {
-	At(Stage::kOpen, "load").Load();
+	ObjectState &state = At(Stage::kOpen, "load");
+	state.Finish(state.Load());
 	return info.Env().Undefined();
 }
 
@@ -267,13 +272,13 @@ Napi::Value BpfObject::LoadAsync(const Napi::CallbackInfo &info)
 {
 	At(Stage::kOpen, "load").stage = Stage::kLoading;
 	std::shared_ptr<ObjectState> state = state_;
-	return Task<bool>::Start(
-		info.Env(),
-		[state] {
-			state->Load();
-			return true;
-		},
-		[](Napi::Env env, bool &) { return env.Undefined(); });
+	/* The stage changes on JavaScript's thread only. */
+	return Task<std::optional<Failure>>::Start(
+		info.Env(), [state] { return state->Load(); },
+		[state](Napi::Env env, std::optional<Failure> &refusal) {
+			state->Finish(refusal);
+			return env.Undefined();
+		});
 }
 
 Napi::Value BpfObject::Map(const Napi::CallbackInfo &info)

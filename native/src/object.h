@@ -4,12 +4,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <napi.h>
 #include <bpf/libbpf.h>
 
+#include "failure.h"
 #include "handle.h"
 
 namespace fimbria
@@ -42,8 +44,10 @@ struct ObjectState {
 	ObjectState &operator=(const ObjectState &) = delete;
 	~ObjectState();
 
-	/* Blocks while the verifier works; any thread. */
-	void Load();
+	/* Blocks while the verifier works; any thread. What went wrong, if anything did. */
+	std::optional<Failure> Load();
+	/* Notes how loading ended; throws the refusal. */
+	void Finish(const std::optional<Failure> &refusal);
 };
 
 class BpfObject : public Napi::ObjectWrap<BpfObject>
