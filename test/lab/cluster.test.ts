@@ -261,7 +261,7 @@ test.serial(
       return { up, ended };
     };
     must('down');
-  const interrupted = await start();
+    const interrupted = await start();
     interrupted.up.kill('SIGINT');
     t.is(await interrupted.ended, 130);
     t.deepEqual(labProcesses(lab), []);

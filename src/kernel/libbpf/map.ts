@@ -1,6 +1,7 @@
 import { FimbriaError } from '../../base/errors.ts';
 import { type Handle, native } from '../addon.ts';
-import { type BpfObject, nativeOf } from './object.ts';
+import { nativeOf } from './native-object.ts';
+import type { BpfObject } from './object.ts';
 import { type MapType, mapTypeName, mapTypeNumber } from './types.ts';
 
 const UPDATE_FLAGS = { any: 0, create: 1, exist: 2 } as const;

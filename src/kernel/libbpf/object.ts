@@ -2,16 +2,10 @@ import { dirname } from 'node:path';
 import { FimbriaError } from '../../base/errors.ts';
 import { type NativeObject, native } from '../addon.ts';
 import { BpfMap } from './map.ts';
+import { rememberNative } from './native-object.ts';
 import { makeDirectories } from './pin.ts';
 import { BpfProgram } from './program.ts';
 import { type MapSpec, mapTypeName, type ProgramSpec } from './types.ts';
-
-const natives = new WeakMap<BpfObject, NativeObject>();
-
-/** The addon's side of an object, for the modules of this folder. */
-export function nativeOf(object: BpfObject): NativeObject {
-  return natives.get(object)!;
-}
 
 /**
  * One BPF ELF file. `open` only parses; configure what must be set before loading; `load` creates maps,
@@ -30,7 +24,7 @@ export class BpfObject {
   private constructor(path: string, object: NativeObject, pinRoot: string | undefined) {
     this.path = path;
     this.#native = object;
-    natives.set(this, object);
+    rememberNative(this, object);
     this.maps = object.maps().map(({ type, ...spec }) => ({ ...spec, type: mapTypeName(type) }));
     this.programs = object.programs();
     if (pinRoot !== undefined && this.maps.some(map => map.pinned)) this.#pinPaths.add(`${pinRoot}/.`);
