@@ -50,7 +50,9 @@ export class Train {
     this.#buffer.writeUInt16LE(type, at + 4);
     this.#buffer.writeUInt16LE(flags | NLM.REQUEST, at + 6);
     this.#buffer.writeUInt32LE(this.#sequence++ >>> 0, at + 8);
-    this.#buffer.set(header, this.#grow(align(header.length)));
+    // Growing replaces the buffer: the place first, then the write.
+    const headerAt = this.#grow(align(header.length));
+    this.#buffer.set(header, headerAt);
     this.#count++;
     return this;
   }
@@ -145,7 +147,7 @@ export class Train {
   }
 }
 
-/** Rounds up to netlink's alignment of four. */
+/** Rounds up to netlink's alignment of four; exact for every length that 32 bits can say. */
 export function align(length: number): number {
-  return (length + 3) & ~3;
+  return Math.ceil(length / 4) * 4;
 }
