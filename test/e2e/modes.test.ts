@@ -119,16 +119,18 @@ for (const mode of MODES) {
     const digest = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
     t.is(digest(got), digest(sent));
 
-    // TCP and UDP at speed, both ways.
-    const iperf = lab.spawn(['lab', 'exec', 'c', '--', 'iperf3', '-s', '-p', '7100', '--forceflush']);
+    // TCP and UDP at speed, both ways. A server takes one client and ends: it is busy for a while after each.
+    const flows = ['-n 20M', '-n 20M -R', '-u -b 100M -n 2M', '-u -b 100M -n 2M -R'].map((o, i) => ({
+      port: 7100 + i,
+      o,
+    }));
+    const servers = `${flows.map(f => `iperf3 -s -1 -p ${f.port} --forceflush &`).join(' ')} wait`;
+    const iperf = lab.spawn(['lab', 'exec', 'c', '--', 'sh', '-c', servers]);
     const iperfDone = collect(iperf);
-    await printed(iperf, /Server listening/);
-    const flows = ['-n 20M', '-n 20M -R', '-u -b 100M -n 2M', '-u -b 100M -n 2M -R'].map(
-      o => `iperf3 -c ${address.c} -p 7100 ${o}`,
-    );
-    const speed = await lab.exec('a', 'sh', '-c', flows.join(' && '));
+    await printed(iperf, /(Server listening[\s\S]*){4}/);
+    const clients = flows.map(f => `iperf3 -c ${address.c} -p ${f.port} ${f.o}`).join(' && ');
+    const speed = await lab.exec('a', 'sh', '-c', clients);
     t.is(speed.status, 0, speed.stdout + speed.stderr);
-    iperf.kill('SIGTERM');
     await iperfDone;
 
     // What must not pass is dropped with its number: a false source, nobody's address, a block that no node has.
