@@ -171,7 +171,7 @@ export class Agent {
       'monitor',
       new MonitorHub(
         { events: datapath.programs.map('cilium_events'), runtime: datapath.programs.map('cilium_runtime') },
-        monitorLookups(rtnl),
+        monitorLookups(rtnl, store),
       ),
     );
     const parts: AgentParts = {

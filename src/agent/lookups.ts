@@ -4,18 +4,24 @@ import type { Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { EventLookups } from '../monitor/index.ts';
 import type { ClusterView } from './cluster-view.ts';
 
-/** Names for the numbers in events. Device names are learnt in the background: an event never waits for them. */
-export function monitorLookups(rtnl: Rtnetlink): EventLookups {
-  const names = new Map<number, string>();
+/**
+ * Names for the numbers in events. Endpoints know their devices; other names are learnt in the background, as an
+ * event never waits for them.
+ */
+export function monitorLookups(rtnl: Rtnetlink, store: EndpointStore): EventLookups {
+  let names = new Map<number, string>();
   const refresh = async (): Promise<void> => {
-    names.clear();
-    for (const link of await rtnl.links()) names.set(link.ifindex, link.name);
+    names = new Map((await rtnl.links()).map(link => [link.ifindex, link.name]));
   };
   refresh().catch(() => {});
   return {
     ifname: ifindex => {
-      if (!names.has(ifindex)) refresh().catch(() => {});
-      return names.get(ifindex);
+      const known = names.get(ifindex);
+      if (known !== undefined) return known;
+      const ours = store.list().find(endpoint => endpoint.ifindex === ifindex)?.hostIfname;
+      if (ours !== undefined) names.set(ifindex, ours);
+      else refresh().catch(() => {});
+      return ours;
     },
     identityText,
   };

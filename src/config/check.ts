@@ -7,6 +7,12 @@ const MAX_MASK_GAP = 16;
 /** Blocks of a single usable pair of addresses are the smallest that make sense. */
 const LONGEST_MASK = 30;
 
+/** What the kernel takes for a device, and what the outer headers of VXLAN need on top of it inside a tunnel. */
+const SMALLEST_MTU = 68;
+const TUNNEL_OVERHEAD = 50;
+/** Addresses that no host can have: this network, loopback, multicast, reserved. */
+const NO_HOSTS = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4'];
+
 /** Values by path, defaults filled in. */
 export type Resolved = ReadonlyMap<string, SettingValue>;
 
@@ -16,6 +22,7 @@ export type Resolved = ReadonlyMap<string, SettingValue>;
  */
 export function checkCombinations(values: Resolved, at: (path: string) => Place): string[] {
   checkPodRanges(values, at);
+  checkMtu(values, at);
   const warnings: string[] = [];
   const warn = (path: string, text: string): void => {
     const place = at(path);
@@ -47,6 +54,17 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
   return warnings;
 }
 
+function checkMtu(values: Resolved, at: (path: string) => Place): void {
+  const mtu = values.get('MTU') as number;
+  const least = SMALLEST_MTU + (values.get('routingMode') === 'tunnel' ? TUNNEL_OVERHEAD : 0);
+  if (mtu === 0 || mtu >= least) return;
+  throw badValue(
+    at('MTU'),
+    `${mtu} is too small for a packet`,
+    `use ${least} or more, or 0 for the node's own`,
+  );
+}
+
 function checkPodRanges(values: Resolved, at: (path: string) => Place): void {
   const listPath = 'ipam.operator.clusterPoolIPv4PodCIDRList';
   const maskPath = 'ipam.operator.clusterPoolIPv4MaskSize';
@@ -57,6 +75,14 @@ function checkPodRanges(values: Resolved, at: (path: string) => Place): void {
   for (const [index, range] of ranges.entries()) {
     const other = ranges.findIndex((earlier, at) => at < index && ipv4Overlaps(earlier, range));
     if (other >= 0) throw badValue(at(listPath), `${texts[index]} overlaps ${texts[other]}`);
+    const without = NO_HOSTS.find(text => ipv4Overlaps(parseIpv4Cidr(text), range));
+    if (without !== undefined) {
+      throw badValue(
+        at(listPath),
+        `${texts[index]} overlaps ${without}, where no host can have an address`,
+        'use a private range such as 10.0.0.0/8',
+      );
+    }
   }
   const low = Math.max(...ranges.map(range => range.prefixLength));
   const high = Math.min(LONGEST_MASK, ...ranges.map(range => range.prefixLength + MAX_MASK_GAP));

@@ -1,10 +1,11 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { codeOf } from '../base/errors.ts';
+import { formatIpv4Cidr, ipv4CidrOf, ipv4Overlaps, parseIpv4, parseIpv4Cidr } from '../base/addr.ts';
+import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { ClusterClient } from '../cluster/index.ts';
-import { loadValues, type Values, valuesToFlat } from '../config/index.ts';
+import { loadValues, parseFlat, type Values, valuesToFlat } from '../config/index.ts';
 import type { ConfigMap } from '../model/types.ts';
-import { labPaths } from './names.ts';
+import { labPaths, OUTSIDE_IP, UNDERLAY_PREFIX_LENGTH } from './names.ts';
 import { writeFileAtomically } from './state.ts';
 
 /** Values as merged, and the flat keys that agents and operator read. */
@@ -24,7 +25,22 @@ export function resolveValues(
   base: Values = {},
 ): LabValues {
   const values = loadValues(files, sets, base);
-  return { values, ...valuesToFlat(values) };
+  const resolved = valuesToFlat(values);
+  checkUnderlay(parseFlat(resolved.flat).clusterPoolIpv4Cidrs);
+  return { values, ...resolved };
+}
+
+/** A block of pods with a node's address in it would take the node off the network between the nodes. */
+function checkUnderlay(podRanges: readonly string[]): void {
+  const underlay = ipv4CidrOf(parseIpv4(OUTSIDE_IP), UNDERLAY_PREFIX_LENGTH);
+  const wrong = podRanges.find(range => ipv4Overlaps(parseIpv4Cidr(range), underlay));
+  if (wrong === undefined) return;
+  throw new FimbriaError({
+    code: 'BAD_VALUES',
+    op: 'values',
+    why: `ipam.operator.clusterPoolIPv4PodCIDRList: ${wrong} overlaps ${formatIpv4Cidr(underlay)}, the network between the lab's nodes`,
+    hint: 'use another range',
+  });
 }
 
 /** Makes the lab's config directory hold exactly these keys, each file replaced at once. */

@@ -113,6 +113,15 @@ test('refusals name the path, the reason and the way out', t => {
       'values: ipam.operator.clusterPoolIPv4PodCIDRList: 10.0.0.1/8 is not an IPv4 range: bits behind the prefix are set; write 10.0.0.0/8',
     ],
     [
+      ['ipam.operator.clusterPoolIPv4PodCIDRList={10.0.0.0/16,224.8.0.0/16}'],
+      'values: ipam.operator.clusterPoolIPv4PodCIDRList: 224.8.0.0/16 overlaps 224.0.0.0/4, where no host can have an address; use a private range such as 10.0.0.0/8',
+    ],
+    [['MTU=117'], "values: MTU: 117 is too small for a packet; use 118 or more, or 0 for the node's own"],
+    [
+      ['MTU=67', 'routingMode=native'],
+      "values: MTU: 67 is too small for a packet; use 68 or more, or 0 for the node's own",
+    ],
+    [
       ['autoDirectNodeRoutes=true'],
       'values: autoDirectNodeRoutes: true makes no sense in tunnel mode: packets to other nodes are encapsulated; set it to false, or routingMode to native',
     ],

@@ -1,0 +1,15 @@
+import test from 'ava';
+import { resolveValues } from '../../src/lab/values.ts';
+
+const range = (list: string) => [`ipam.operator.clusterPoolIPv4PodCIDRList=${list}`];
+
+test('pods cannot have addresses of the network between the nodes', t => {
+  for (const list of ['192.168.8.0/21', '{10.77.0.0/20,192.168.0.0/20}']) {
+    t.throws(() => resolveValues([], range(list)), {
+      code: 'BAD_VALUES',
+      message:
+        /clusterPoolIPv4PodCIDRList: 192\.168\.\d\.0\/2\d overlaps 192\.168\.10\.0\/24, the network between/,
+    });
+  }
+  t.notThrows(() => resolveValues([], range('192.168.16.0/21')));
+});
