@@ -35,7 +35,8 @@ const FULL = {
   rounds: 21,
   extraRounds: 20,
   sliceMs: 150,
-  streamMs: 400,
+  streamMs: 40,
+  streamSlices: 9,
   packetRounds: 7,
   restarts: 3,
   pods: [10, 50, 250],
@@ -45,7 +46,8 @@ const QUICK = {
   rounds: 7,
   extraRounds: 4,
   sliceMs: 100,
-  streamMs: 200,
+  streamMs: 40,
+  streamSlices: 5,
   packetRounds: 3,
   restarts: 1,
   pods: [10, 50],
@@ -106,7 +108,7 @@ async function measure(
     say('connections');
     results.connection = await interleave(connectionCases(peers, own, slices), counts);
     say('streams');
-    const streams = streamCases(peers, own, { cpu, milliseconds: size.streamMs });
+    const streams = streamCases(peers, own, { cpu, milliseconds: size.streamMs, slices: size.streamSlices });
     results.stream = await interleave(streams, counts);
   }
   if (only.includes('ebpf')) {
