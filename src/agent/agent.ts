@@ -4,6 +4,7 @@ import { createApiServer } from '../api/server.ts';
 import { refuseIfAnswered } from '../api/socket.ts';
 import type { CniRequest } from '../api/types.ts';
 import { ControllerSet } from '../base/controller.ts';
+import { DriftLedger } from '../base/drift.ts';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
@@ -13,6 +14,7 @@ import { type AgentConfig, loadConfigDir } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { deviceOf, VXLAN_OVERHEAD } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
+import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
 import { EndpointStore } from '../endpoint/store.ts';
 import type { AddressPool } from '../ipam/pool.ts';
@@ -22,6 +24,7 @@ import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
 import { writeCniConfig } from './cni-config.ts';
 import { replayDeleteQueue } from './delete-queue.ts';
+import { DriftWatch } from './drift.ts';
 import { agentHandlers } from './handlers.ts';
 import { ensureHealthEndpoint, HealthProber, HealthResponder, probeIcmp } from './health.ts';
 import { PodIdentities } from './identities.ts';
@@ -32,7 +35,6 @@ import type { AgentOptions } from './options.ts';
 import { publishEndpoints, publishNode } from './publish.ts';
 
 const PROBE_INTERVAL_MS = 10_000;
-const RESYNC_INTERVAL_MS = 30_000;
 const QUEUE_INTERVAL_MS = 5_000;
 
 /** The parts of a running agent, as the handlers see them. */
@@ -51,6 +53,7 @@ export interface AgentParts {
   view: ClusterView;
   pool: AddressPool;
   datapath: Datapath;
+  drift: DriftLedger;
   endpoints: EndpointDeps;
   controllers: ControllerSet;
   prober: HealthProber;
@@ -98,6 +101,7 @@ export class Agent {
     const deviceMtu = config.mtu || networkDevices[0]!.mtu;
     const tunnel = config.routingMode === 'tunnel';
     const routeMtu = tunnel ? deviceMtu - VXLAN_OVERHEAD : deviceMtu;
+    const drift = new DriftLedger(log.for('drift'));
     const datapath = await Datapath.start(
       rtnl,
       {
@@ -114,6 +118,7 @@ export class Agent {
       },
       journal,
       log.for('datapath'),
+      (table, found) => drift.note(table, found),
     );
     this.#own('datapath', datapath);
 
@@ -139,7 +144,8 @@ export class Agent {
     if (restored.restored + restored.gone + restored.swept > 0)
       log.info('restored endpoints', { ...restored });
     const healthNetns = join(dirname(options.stateDir), 'netns', 'health');
-    await ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4);
+    const ensureHealth = () => ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4);
+    await ensureHealth();
     datapath.sweep(new Set(store.list().map(e => e.id)));
 
     const responder = this.#own('health responder', new HealthResponder());
@@ -188,6 +194,7 @@ export class Agent {
       view,
       pool,
       datapath,
+      drift,
       endpoints,
       controllers,
       prober,
@@ -197,6 +204,23 @@ export class Agent {
       readiness,
     };
     this.#addControllers(parts, inbound);
+    const mender = new EndpointMender({
+      ...endpoints,
+      links: () => rtnl.links(),
+      exclusive: (containerId, work) => cni.exclusive(containerId, work),
+    });
+    const watch = new DriftWatch({
+      datapath,
+      controllers,
+      ledger: drift,
+      mender,
+      ensureHealth: async () => {
+        const made = await ensureHealth();
+        if (made.netns) await responder.listen({ netns: healthNetns, address: '0.0.0.0' });
+        return made.link;
+      },
+    });
+    this.#own('drift watch', watch);
     await inbound.first();
     mkdirSync(dirname(options.socket), { recursive: true });
     const server = await createApiServer({
@@ -258,7 +282,7 @@ export class Agent {
   }
 
   #addControllers(parts: AgentParts, inbound: Inbound): void {
-    const { controllers, client, node, view, endpoints, datapath } = parts;
+    const { controllers, client, node, view, endpoints } = parts;
     const nodeSync = controllers.add({
       name: 'sync-cilium-node',
       intervalMs: 60_000,
@@ -297,13 +321,6 @@ export class Agent {
       run: () => parts.prober.probe([inbound.self(), ...view.peers(node.name)], node.name),
     });
     view.nodes.on({ added: () => probing.kick(), updated: () => probing.kick() });
-    controllers
-      .add({
-        name: 'datapath-resync',
-        intervalMs: RESYNC_INTERVAL_MS,
-        run: async () => void (await datapath.resync()),
-      })
-      .kick();
     const queue = join(dirname(parts.options.socket), 'deleteQueue');
     controllers
       .add({

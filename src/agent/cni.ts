@@ -38,6 +38,11 @@ export class CniHandler {
     this.#deps = deps;
   }
 
+  /** Runs alone among the calls about one container. */
+  exclusive<T>(containerId: string, work: () => Promise<T>): Promise<T> {
+    return this.#lock.run(containerId, work);
+  }
+
   async handle(request: CniRequest): Promise<CniReply> {
     let cniVersion = '1.0.0';
     try {

@@ -60,6 +60,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
         problems: [
           ...(parts.readiness.why ? [parts.readiness.why] : []),
           ...failing.map(c => `${c.name}: ${c.message}`),
+          ...parts.drift.quarrels,
         ],
         allocations: pool.allocations(),
         usage: pool.usage(),
@@ -72,7 +73,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
         eventsLost: parts.monitor.lost,
         cluster: parts.prober.summary(),
         mapSizes: tables.sizes(),
-        drift: datapath.drift(),
+        drift: parts.drift.summary,
       });
     },
 

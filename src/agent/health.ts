@@ -1,12 +1,10 @@
-import { existsSync, mkdirSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
-import { dirname } from 'node:path';
 import type { ClusterHealth, ConnectivityStatus, NodeHealth } from '../api/types.ts';
 import { messageOf } from '../base/errors.ts';
 import { HEALTH_DEVICE } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import { type Endpoint, HEALTH_CONTAINER } from '../endpoint/types.ts';
-import { createNetns, deleteNetns, icmpEcho, listenTcp } from '../kernel/netns.ts';
+import { createNetns, deleteNetns, icmpEcho, isNetns, listenTcp } from '../kernel/netns.ts';
 import type { Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { NodeView } from '../routing/nodes.ts';
 
@@ -20,24 +18,29 @@ const PROBE_TIMEOUT_MS = 3_000;
  * Makes the node's health endpoint stand: an endpoint like a pod's, `lxc_health`, in a namespace of its own.
  * Namespace, device, id and address outlive the agent; they are made anew only when they are gone.
  * @param netnsPath where the namespace is kept
+ * @returns what had to be made
  */
 export async function ensureHealthEndpoint(
   deps: EndpointDeps,
   rtnl: Rtnetlink,
   netnsPath: string,
   ipv4: string,
-): Promise<Endpoint> {
+): Promise<{ link: boolean; netns: boolean }> {
   const known = deps.store.list().find(e => e.containerId === HEALTH_CONTAINER);
   const link = await rtnl.link(HEALTH_DEVICE);
-  if (known && link && link.ifindex === known.ifindex && known.ipv4 === ipv4 && existsSync(netnsPath)) {
-    await deps.datapath.attach(known);
-    await deps.datapath.admit(known);
-    return known;
+  const netnsLives = isNetns(netnsPath);
+  if (known && link && link.ifindex === known.ifindex && known.ipv4 === ipv4 && netnsLives) {
+    if (!deps.datapath.admitted.has(ipv4)) {
+      await deps.datapath.attach(known);
+      await deps.datapath.admit(known);
+    }
+    return { link: false, netns: false };
   }
   if (link) await deps.datapath.deleteLink(HEALTH_DEVICE);
-  await deleteNetns(netnsPath);
-  mkdirSync(dirname(netnsPath), { recursive: true });
-  await createNetns(netnsPath);
+  if (!netnsLives) {
+    await deleteNetns(netnsPath);
+    await createNetns(netnsPath);
+  }
   const created = await deps.datapath.createLink({
     hostName: HEALTH_DEVICE,
     netns: netnsPath,
@@ -60,15 +63,17 @@ export async function ensureHealthEndpoint(
   await deps.datapath.attach(endpoint);
   await deps.datapath.admit(endpoint);
   deps.store.put(endpoint);
-  return endpoint;
+  return { link: true, netns: !netnsLives };
 }
 
 /** Answers `GET /hello` for other nodes' probes: inside the health namespace and on the node's own address. */
 export class HealthResponder {
-  readonly #servers: Server[] = [];
+  readonly #servers = new Map<string, Server>();
 
-  /** @throws FimbriaError when the port is taken */
+  /** Listening again in a namespace that was made anew replaces the former. @throws FimbriaError when the port is taken */
   async listen(where: { netns?: string; address: string }): Promise<void> {
+    const key = where.netns ?? '';
+    await this.#end(this.#servers.get(key));
     const fd = await listenTcp({ ...where, port: HEALTH_PORT });
     const server = createServer((req, res) => {
       const known = req.url === '/hello';
@@ -77,16 +82,16 @@ export class HealthResponder {
         .end(known ? 'hello\n' : 'not found\n');
     });
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ fd }, resolve));
-    this.#servers.push(server);
+    this.#servers.set(key, server);
   }
 
   async close(): Promise<void> {
-    await Promise.all(
-      this.#servers.map(server => {
-        server.closeAllConnections();
-        return new Promise(resolve => server.close(resolve));
-      }),
-    );
+    await Promise.all([...this.#servers.values()].map(server => this.#end(server)));
+  }
+
+  async #end(server: Server | undefined): Promise<void> {
+    server?.closeAllConnections();
+    await new Promise(resolve => (server ? server.close(resolve) : resolve(undefined)));
   }
 }
 

@@ -90,8 +90,7 @@ export class Inbound {
       .synced()
       .then(async () => {
         await this.#routing.trigger();
-        for (const table of [datapath.endpoints, datapath.ipcache, datapath.routes, datapath.attachments])
-          table.allowPrune();
+        datapath.allowPrune();
         await datapath.resync();
         this.#labels.kick();
         log.info('in sync with the cluster', {

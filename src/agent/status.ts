@@ -1,6 +1,6 @@
 import { type ControllerStatus as ApiController, type StatusResponse, ZERO_TIME } from '../api/types.ts';
 import type { ControllerStatus } from '../base/controller.ts';
-import type { Drift } from '../base/reconcile.ts';
+import type { DriftSummary } from '../base/drift.ts';
 import type { AgentConfig } from '../config/types.ts';
 import type { AddressOwner, Allocation, PoolUsage } from '../ipam/types.ts';
 
@@ -24,7 +24,7 @@ export interface StatusInput {
   eventsLost: number;
   cluster: StatusResponse['cluster'];
   mapSizes: { name: string; size: number }[];
-  drift: { table: string; repaired: number; recent: readonly Drift[] }[];
+  drift: readonly DriftSummary[];
 }
 
 /** `GET /healthz`. Pure. */
@@ -45,7 +45,12 @@ export function statusResponse(input: StatusInput): StatusResponse {
     },
   }));
   const repaired = input.drift.reduce((sum, d) => sum + d.repaired, 0);
-  const last = input.drift.flatMap(d => d.recent.map(r => `${d.table} ${r.key} ${r.what}`)).at(-1);
+  const last = input.drift
+    .flatMap(({ table, recent }) =>
+      recent.map(({ key, what, atMs }) => ({ atMs, text: `${table} ${key} ${what}` })),
+    )
+    .sort((a, b) => a.atMs - b.atMs)
+    .at(-1)?.text;
   return {
     kubernetes: { state: input.kubernetes.ok ? 'Ok' : 'Failure', msg: input.kubernetes.message },
     'kube-proxy-replacement': { mode: 'False' },

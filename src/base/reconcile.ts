@@ -11,6 +11,11 @@ export interface Target<D, A = D> {
   name: string;
   read(): Promise<Map<string, A>>;
   same(desired: D, actual: A): boolean;
+  /**
+   * Whether an entry cannot be there at present, since what it stands on (its device) is gone: a full pass passes
+   * it over, and its absence is no drift. Asked after `read`. Absent = never.
+   */
+  blocked?(desired: D, key: string): boolean;
   update(key: string, desired: D): Promise<void>;
   delete(key: string, actual: A | undefined): Promise<void>;
 }
@@ -33,16 +38,29 @@ export class Reconciler<D, A = D> {
   readonly #target: Target<D, A>;
   readonly #log: Logger;
   readonly #desired = new Map<string, D>();
-  readonly #dirty = new Set<string>();
+  readonly #onDrift: (table: string, found: readonly Drift[]) => void;
+  #dirty = new Set<string>();
+  /** Noted while the pass under way was reading. */
+  readonly #noted = new Set<string>();
   #prune = false;
   #synced = false;
   #tail: Promise<unknown> = Promise.resolve();
   #drift: Drift[] = [];
   #repaired = 0;
 
-  constructor(target: Target<D, A>, log: Logger) {
+  /** @param onDrift told of what a pass repaired; it goes to the log when absent */
+  constructor(
+    target: Target<D, A>,
+    log: Logger,
+    onDrift: (table: string, found: readonly Drift[]) => void = (table, found) =>
+      log.warn(`repaired ${table} that somebody else changed`, {
+        count: found.length,
+        first: `${found[0]!.key} ${found[0]!.what}`,
+      }),
+  ) {
     this.#target = target;
     this.#log = log;
+    this.#onDrift = onDrift;
   }
 
   get name(): string {
@@ -65,6 +83,12 @@ export class Reconciler<D, A = D> {
 
   remove(key: string): void {
     if (this.#desired.delete(key)) this.#dirty.add(key);
+  }
+
+  /** Desires what the caller has realised already: there is nothing to commit, passes watch over it from now on. */
+  note(key: string, desired: D): void {
+    this.#desired.set(key, desired);
+    this.#noted.add(key);
   }
 
   /** Replaces all desired entries whose key `mine` accepts; others stay. Marks only what differs. */
@@ -110,8 +134,12 @@ export class Reconciler<D, A = D> {
   /** Compares everything with the kernel and repairs it. Returns what had drifted since the last pass. */
   resync(): Promise<Drift[]> {
     return this.#serial(async () => {
+      this.#noted.clear();
       const actual = await this.#target.read();
       const changes = delta(this.#desired, actual, this.#target.same);
+      // What is set while this pass works is the next commit's.
+      const asked = this.#dirty;
+      this.#dirty = new Set();
       const found: Drift[] = [];
       let failure: unknown;
       const attempt = async (
@@ -119,7 +147,7 @@ export class Reconciler<D, A = D> {
         what: Drift['what'],
         action: () => Promise<void>,
       ): Promise<void> => {
-        const expected = this.#dirty.delete(key);
+        const expected = asked.has(key) || this.#noted.has(key);
         try {
           await action();
           if (this.#synced && !expected) found.push({ key, what, atMs: Date.now() });
@@ -128,18 +156,19 @@ export class Reconciler<D, A = D> {
           failure ??= error;
         }
       };
-      if (this.#prune) {
-        for (const [key, have] of changes.remove)
+      for (const [key, have] of changes.remove) {
+        if (this.#prune || asked.has(key))
           await attempt(key, 'foreign', () => this.#target.delete(key, have));
       }
-      for (const [key, want] of changes.add)
+      for (const [key, want] of changes.add) {
+        if (this.#target.blocked?.(want, key)) continue;
         await attempt(key, 'missing', () => this.#target.update(key, want));
+      }
       for (const [key, want] of changes.update)
         await attempt(key, 'changed', () => this.#target.update(key, want));
       this.#synced = this.#prune;
       this.#report(found);
       if (failure !== undefined) throw failure;
-      this.#dirty.clear();
       return found;
     });
   }
@@ -148,10 +177,7 @@ export class Reconciler<D, A = D> {
     if (found.length === 0) return;
     this.#repaired += found.length;
     this.#drift = [...this.#drift, ...found].slice(-16);
-    this.#log.warn(`repaired ${this.#target.name} that somebody else changed`, {
-      count: found.length,
-      first: `${found[0]!.key} ${found[0]!.what}`,
-    });
+    this.#onDrift(this.name, found);
   }
 
   #serial<T>(work: () => Promise<T>): Promise<T> {

@@ -40,6 +40,7 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
   readonly #pinRoot: string;
   readonly #rtnl: Rtnetlink;
   readonly #known = new Map<string, Attachment>();
+  #alive: ReadonlySet<string> = new Set();
 
   constructor(programs: Programs, bpfRoot: string, rtnl: Rtnetlink) {
     this.#programs = programs;
@@ -49,9 +50,9 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
 
   async read(): Promise<Map<string, ActualAttachment>> {
     const result = new Map<string, ActualAttachment>();
-    const alive = new Set((await this.#rtnl.links()).map(l => `${l.ifindex} ${l.name}`));
+    this.#alive = new Set((await this.#rtnl.links()).map(l => `${l.ifindex} ${l.name}`));
     for (const [key, attachment] of this.#known) {
-      if (!alive.has(`${attachment.ifindex} ${attachment.device}`)) continue;
+      if (this.blocked(attachment)) continue;
       const actual = attachment.tcx ? this.#readTcx(attachment) : this.#readFilter(attachment);
       if (actual) result.set(key, actual);
     }
@@ -60,6 +61,8 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
 
   same = (desired: Attachment, actual: ActualAttachment): boolean =>
     desired.tcx === actual.tcx && this.#programs.get(desired.program).id === actual.programId;
+
+  blocked = (desired: Attachment): boolean => !this.#alive.has(`${desired.ifindex} ${desired.device}`);
 
   async update(key: string, desired: Attachment): Promise<void> {
     this.#known.set(key, desired);

@@ -1,8 +1,8 @@
 import type { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
-import { type Drift, Reconciler } from '../base/reconcile.ts';
+import { type Drift, Reconciler, type Target } from '../base/reconcile.ts';
 import { tcxSupported } from '../kernel/libbpf/index.ts';
-import type { Link, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
+import type { Link, NetlinkEvent, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { EndpointEntry, IpcacheRecord } from '../maps/tables.ts';
 import {
   type ActualAttachment,
@@ -11,20 +11,29 @@ import {
   attachmentKey,
   type Direction,
 } from './attachments.ts';
+import { goesAgainst } from './concern.ts';
+import { type ActualDevice, type DeviceSpec, DeviceTarget } from './device-table.ts';
 import {
   type DeviceOptions,
-  deviceSysctls,
   ensureDevices,
   HOST_DEVICE,
   NET_DEVICE,
   type NodeDevices,
-  nodeSysctls,
   OVERLAY_DEVICE,
 } from './devices.ts';
-import { createPodLink, type PodLink, refreshPodRoutes } from './pod-link.ts';
-import { PolicyMaps } from './policy-maps.ts';
+import { type PinSpec, PinTarget } from './pins.ts';
+import { createPodLink, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
+import { PolicyMaps, policyMapName } from './policy-maps.ts';
 import { type ProgramName, Programs } from './programs.ts';
 import { type RouteSpec, RouteTarget } from './route-table.ts';
+import {
+  deviceSysctls,
+  nodeSysctls,
+  type SysctlSpec,
+  SysctlTarget,
+  setDeviceSysctls,
+  setNodeSysctls,
+} from './sysctls.ts';
 import { endpointTarget, type IpcacheSpec, ipcacheTarget, type LocalEntry } from './tables.ts';
 
 /** Everything that decides what the node's datapath looks like. Bytes for MTUs. */
@@ -53,6 +62,20 @@ export interface LocalEndpoint {
   identity: number;
 }
 
+/** Told of every repair: `routes`, and what was found. */
+export type DriftListener = (table: string, found: readonly Drift[]) => void;
+
+/** What all tables have in common. */
+type Pass = Pick<Reconciler<unknown>, 'name' | 'resync' | 'allowPrune'>;
+
+function deviceOptions(options: NodeDatapathOptions): DeviceOptions {
+  return {
+    routerIpv4: options.routerIpv4,
+    mtu: options.deviceMtu,
+    ...(options.tunnelPort === undefined ? {} : { tunnelPort: options.tunnelPort }),
+  };
+}
+
 /**
  * The kernel's side of one node: devices, programs, and one reconciler per table. The agent's only way to change
  * any of it, so every map, route and attachment has one writer.
@@ -65,6 +88,9 @@ export class Datapath {
   readonly ipcache: Reconciler<IpcacheSpec, IpcacheRecord>;
   readonly routes: Reconciler<RouteSpec, Route>;
   readonly attachments: Reconciler<Attachment, ActualAttachment>;
+  readonly #deviceTable: Reconciler<DeviceSpec, ActualDevice>;
+  readonly #sysctls: Reconciler<SysctlSpec, string>;
+  readonly #pins: Reconciler<PinSpec, number>;
   readonly tcxAvailable: boolean;
   readonly #rtnl: Rtnetlink;
   readonly #policyMaps: PolicyMaps;
@@ -79,6 +105,7 @@ export class Datapath {
     rtnl: Rtnetlink,
     journal: Journal,
     log: Logger,
+    onDrift: DriftListener,
   ) {
     this.options = options;
     this.devices = devices;
@@ -88,10 +115,20 @@ export class Datapath {
     this.#log = log;
     this.#policyMaps = new PolicyMaps(programs, options.bpfRoot);
     this.#attachmentTarget = new AttachmentTarget(programs, options.bpfRoot, rtnl);
-    this.endpoints = new Reconciler(endpointTarget(programs), log);
-    this.ipcache = new Reconciler(ipcacheTarget(programs), log);
-    this.routes = new Reconciler(new RouteTarget(rtnl, journal), log);
-    this.attachments = new Reconciler(this.#attachmentTarget, log);
+    const table = <D, A>(target: Target<D, A>): Reconciler<D, A> => new Reconciler(target, log, onDrift);
+    this.endpoints = table(endpointTarget(programs));
+    this.ipcache = table(ipcacheTarget(programs));
+    this.routes = table(new RouteTarget(rtnl, journal));
+    this.attachments = table(this.#attachmentTarget);
+    this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
+    this.#sysctls = table(new SysctlTarget(rtnl, () => this.#sysctls.desired));
+    this.#deviceTable = table(
+      new DeviceTarget(
+        rtnl,
+        () => this.#deviceTable.desired,
+        () => ensureDevices(rtnl, { ...deviceOptions(options), before: devices }, log),
+      ),
+    );
   }
 
   /**
@@ -104,14 +141,10 @@ export class Datapath {
     options: NodeDatapathOptions,
     journal: Journal,
     log: Logger,
+    onDrift: DriftListener,
   ): Promise<Datapath> {
-    await nodeSysctls();
-    const deviceOptions: DeviceOptions = {
-      routerIpv4: options.routerIpv4,
-      mtu: options.deviceMtu,
-      ...(options.tunnelPort === undefined ? {} : { tunnelPort: options.tunnelPort }),
-    };
-    const devices = await ensureDevices(rtnl, deviceOptions, log);
+    await setNodeSysctls();
+    const devices = await ensureDevices(rtnl, deviceOptions(options), log);
     const programs = await Programs.load(options.bpfRoot, {
       tunnel: options.tunnelPort !== undefined,
       endpointRoutes: options.endpointRoutes,
@@ -119,7 +152,8 @@ export class Datapath {
       overlayIfindex: devices.overlay?.ifindex ?? 0,
       tunnelMtu: options.routeMtu,
     });
-    const datapath = new Datapath(options, devices, programs, rtnl, journal, log);
+    const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
+    datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
     for (const address of [options.nodeIpv4, options.routerIpv4]) {
@@ -134,7 +168,7 @@ export class Datapath {
     return this.#admitted;
   }
 
-  createLink(o: { hostName: string; netns: string; ifname: string; ipv4: string }): Promise<PodLink> {
+  createLink(o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>): Promise<PodLink> {
     const { routerIpv4, deviceMtu, routeMtu } = this.options;
     return createPodLink(this.#rtnl, { ...o, routerIpv4, deviceMtu, routeMtu });
   }
@@ -150,6 +184,10 @@ export class Datapath {
 
   async attach(endpoint: LocalEndpoint): Promise<void> {
     this.#policyMaps.ensure(endpoint.id);
+    this.#pins.note(policyMapName(endpoint.id), { endpointId: endpoint.id });
+    const { ifindex, hostIfname } = endpoint;
+    this.#deviceTable.note(hostIfname, { owner: 'pod', ifindex, mtu: this.options.deviceMtu });
+    for (const [name, spec] of deviceSysctls(hostIfname)) this.#sysctls.note(name, spec);
     this.#desire(endpoint.hostIfname, endpoint.ifindex, 'ingress', 'cil_from_container', this.#useTcx(true));
     if (this.options.endpointRoutes) {
       this.#desire(endpoint.hostIfname, endpoint.ifindex, 'egress', 'cil_to_container', this.#useTcx(true));
@@ -167,10 +205,13 @@ export class Datapath {
   }
 
   async detach(endpoint: LocalEndpoint): Promise<void> {
+    this.#deviceTable.remove(endpoint.hostIfname);
+    for (const name of deviceSysctls(endpoint.hostIfname).keys()) this.#sysctls.remove(name);
     for (const direction of ['ingress', 'egress'] as const) {
       this.attachments.remove(attachmentKey(endpoint.hostIfname, direction));
     }
     await this.attachments.commit();
+    this.#pins.remove(policyMapName(endpoint.id));
     this.#policyMaps.remove(endpoint.id);
   }
 
@@ -213,16 +254,32 @@ export class Datapath {
     );
   }
 
-  /** Compares all tables with the kernel and repairs them. @throws the first failure after all were tried */
-  async resync(): Promise<Drift[]> {
-    const results = await Promise.allSettled(this.#tables().map(table => table.resync()));
-    const failed = results.find(r => r.status === 'rejected');
-    if (failed) throw failed.reason;
-    return results.flatMap(r => (r.status === 'fulfilled' ? r.value : []));
+  /** The cluster's view is whole: from now on what is ours and nobody desires is deleted, and repairs are told. */
+  allowPrune(): void {
+    for (const table of [...this.#grounds(), ...this.#tables()]) table.allowPrune();
   }
 
-  drift(): { table: string; repaired: number; recent: readonly Drift[] }[] {
-    return this.#tables().map(t => ({ table: t.name, ...t.drift }));
+  /**
+   * Compares with the kernel and repairs: first what others stand on (pins, devices, sysctls), then the tables.
+   * @param scope `notified` leaves out what the kernel never tells of and what is dear to read
+   * @throws the first failure after all were tried
+   */
+  async resync(scope: 'all' | 'notified' = 'all'): Promise<void> {
+    const failures: unknown[] = [];
+    for (const table of this.#grounds()) await table.resync().catch(error => failures.push(error));
+    const tables = this.#tables().filter(table => scope === 'all' || table.name !== this.ipcache.name);
+    await Promise.all(tables.map(table => table.resync().catch(error => failures.push(error))));
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Whether something happened to this node that a pass would take back. */
+  goesAgainst(event: NetlinkEvent): boolean {
+    return goesAgainst(event, {
+      devices: this.#deviceTable.desired,
+      routes: this.routes.desired,
+      attachments: this.attachments.desired,
+      networkDevices: this.options.networkDevices.map(d => d.name),
+    });
   }
 
   policyMapPath(endpointId: number): string {
@@ -234,11 +291,31 @@ export class Datapath {
     this.programs.close();
   }
 
-  #tables(): Reconciler<never, never>[] {
-    return [this.endpoints, this.ipcache, this.routes, this.attachments] as unknown as Reconciler<
-      never,
-      never
-    >[];
+  #grounds(): Pass[] {
+    return [this.#pins, this.#deviceTable, this.#sysctls];
+  }
+
+  #tables(): Pass[] {
+    return [this.endpoints, this.ipcache, this.routes, this.attachments];
+  }
+
+  /** The node's own devices, pins and sysctls are as they must be: from now on they are watched over. */
+  #watchOverNode(): void {
+    const { host, net, overlay } = this.devices;
+    const { deviceMtu: mtu, routerIpv4, networkDevices } = this.options;
+    for (const { name, ifindex } of [host, net])
+      this.#deviceTable.note(name, {
+        owner: 'node',
+        ifindex,
+        mtu,
+        noarp: true,
+        ...(name === HOST_DEVICE ? { ipv4: routerIpv4 } : {}),
+      });
+    if (overlay) this.#deviceTable.note(overlay.name, { owner: 'node', ifindex: overlay.ifindex, mtu });
+    for (const name of this.programs.pinnedMaps) this.#pins.note(name, { mapId: this.programs.map(name).id });
+    for (const [name, spec] of nodeSysctls()) this.#sysctls.note(name, spec);
+    for (const { name: device } of [host, net, ...(overlay ? [overlay] : []), ...networkDevices])
+      for (const [name, spec] of deviceSysctls(device)) this.#sysctls.note(name, spec);
   }
 
   #useTcx(pod: boolean): boolean {
@@ -257,7 +334,7 @@ export class Datapath {
       this.#desire(OVERLAY_DEVICE, overlay.ifindex, 'egress', 'cil_to_overlay', tcx);
     }
     for (const device of this.options.networkDevices) {
-      await deviceSysctls(device.name);
+      await setDeviceSysctls(device.name);
       this.#desire(device.name, device.ifindex, 'ingress', 'cil_from_netdev', tcx);
     }
     this.#log.debug('attaching to node devices', { tcx });

@@ -1,8 +1,8 @@
 import { FimbriaError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { randomMac } from '../base/mac.ts';
-import { setSysctl } from '../kernel/netns.ts';
 import type { Link, Rtnetlink } from '../kernel/rtnetlink.ts';
+import { setDeviceSysctls } from './sysctls.ts';
 
 /** Names on a node that runbooks know. */
 export const HOST_DEVICE = 'cilium_host';
@@ -26,6 +26,8 @@ export interface DeviceOptions {
   mtu: number;
   /** Tunnel mode's UDP port; no overlay device when absent. */
   tunnelPort?: number;
+  /** How they were before: numbers and MACs are kept, since programs, routes and filters go by them. */
+  before?: NodeDevices;
 }
 
 /**
@@ -38,40 +40,16 @@ export async function ensureDevices(
   options: DeviceOptions,
   log: Logger,
 ): Promise<NodeDevices> {
-  await ensurePair(rtnl, options.mtu, log);
+  await ensurePair(rtnl, options, log);
   const host = await mustFind(rtnl, HOST_DEVICE);
   const net = await mustFind(rtnl, NET_DEVICE);
   await ensureRouterAddress(rtnl, host.ifindex, options.routerIpv4);
-  for (const name of [HOST_DEVICE, NET_DEVICE]) await deviceSysctls(name);
+  for (const name of [HOST_DEVICE, NET_DEVICE]) await setDeviceSysctls(name);
   const overlay = await ensureOverlay(rtnl, options, log);
   return overlay ? { host, net, overlay } : { host, net };
 }
 
-/**
- * Sysctls of a device that carries pod traffic: asymmetric paths are normal, so no reverse-path filter;
- * forwarding on; no redirects.
- */
-export async function deviceSysctls(device: string): Promise<void> {
-  // As for sysctl(8): a dot in the device's name is written as a slash.
-  const name = device.replaceAll('.', '/');
-  for (const [key, value] of [
-    ['rp_filter', '0'],
-    ['forwarding', '1'],
-    ['accept_local', '1'],
-    ['send_redirects', '0'],
-  ] as const) {
-    await setSysctl(`net.ipv4.conf.${name}.${key}`, value);
-  }
-}
-
-/** Sysctls of the node as a whole. The kernel takes the greater of `all` and the device's rp_filter. */
-export async function nodeSysctls(): Promise<void> {
-  await setSysctl('net.ipv4.ip_forward', '1');
-  await setSysctl('net.ipv4.conf.all.rp_filter', '0');
-  await setSysctl('net.ipv4.conf.default.rp_filter', '0');
-}
-
-async function ensurePair(rtnl: Rtnetlink, mtu: number, log: Logger): Promise<void> {
+async function ensurePair(rtnl: Rtnetlink, { mtu, before }: DeviceOptions, log: Logger): Promise<void> {
   const host = await rtnl.link(HOST_DEVICE);
   const net = await rtnl.link(NET_DEVICE);
   if (host && host.kind !== 'veth') throw notOurs(HOST_DEVICE, host.kind);
@@ -81,14 +59,19 @@ async function ensurePair(rtnl: Rtnetlink, mtu: number, log: Logger): Promise<vo
     if (net) await rtnl.deleteLink(NET_DEVICE);
     await rtnl.createVeth({
       name: HOST_DEVICE,
-      mac: randomMac(),
+      ...sameAs(before?.host),
       mtu,
       noarp: true,
-      peer: { name: NET_DEVICE, mac: randomMac(), mtu, noarp: true },
+      peer: { name: NET_DEVICE, ...sameAs(before?.net), mtu, noarp: true },
     });
     log.info('created devices', { devices: `${HOST_DEVICE} ${NET_DEVICE}`, mtu });
   }
   for (const name of [HOST_DEVICE, NET_DEVICE]) await rtnl.setLink(name, { up: true, mtu, noarp: true });
+}
+
+/** Number and MAC of a device that is made anew. */
+function sameAs(before: Link | undefined): { ifindex?: number; mac: string } {
+  return before ? { ifindex: before.ifindex, mac: before.mac } : { mac: randomMac() };
 }
 
 async function ensureRouterAddress(rtnl: Rtnetlink, ifindex: number, routerIpv4: string): Promise<void> {
@@ -119,12 +102,12 @@ async function ensureOverlay(
       external: true,
       port: options.tunnelPort,
       mtu: options.mtu,
-      mac: randomMac(),
+      ...sameAs(options.before?.overlay),
     });
     log.info('created device', { device: OVERLAY_DEVICE, port: options.tunnelPort });
   }
   await rtnl.setLink(OVERLAY_DEVICE, { up: true, mtu: options.mtu });
-  await deviceSysctls(OVERLAY_DEVICE);
+  await setDeviceSysctls(OVERLAY_DEVICE);
   return mustFind(rtnl, OVERLAY_DEVICE);
 }
 

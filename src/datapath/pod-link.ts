@@ -1,7 +1,7 @@
 import { FimbriaError } from '../base/errors.ts';
 import { randomMac } from '../base/mac.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
-import { deviceSysctls } from './devices.ts';
+import { setDeviceSysctls } from './sysctls.ts';
 
 /** What the routes inside a pod say. */
 export interface PodRoutes {
@@ -21,6 +21,8 @@ export interface PodLinkOptions extends PodRoutes {
   ipv4: string;
   /** Bytes; of both devices. */
   deviceMtu: number;
+  /** Of a pair that is made anew; random when absent. */
+  macs?: { mac: string; hostMac: string };
 }
 
 /** What was made, as the kernel numbers it. */
@@ -37,8 +39,7 @@ export interface PodLink {
  * @throws FimbriaError ENOENT when the namespace is gone, EEXIST when it already has the interface
  */
 export async function createPodLink(rtnl: Rtnetlink, options: PodLinkOptions): Promise<PodLink> {
-  const hostMac = randomMac();
-  const mac = randomMac();
+  const { hostMac, mac } = options.macs ?? { hostMac: randomMac(), mac: randomMac() };
   const pod = openNetns(options.netns);
   try {
     const taken = await pod.link(options.ifname);
@@ -62,7 +63,7 @@ export async function createPodLink(rtnl: Rtnetlink, options: PodLinkOptions): P
     });
     try {
       const link = await requireLink(rtnl, options.hostName);
-      await deviceSysctls(options.hostName);
+      await setDeviceSysctls(options.hostName);
       await configurePodSide(pod, options);
       return { ifindex: link.ifindex, hostMac, mac };
     } catch (error) {

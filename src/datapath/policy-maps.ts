@@ -12,6 +12,11 @@ import type { Programs } from './programs.ts';
 
 const PREFIX = 'cilium_policy_';
 
+/** Name of an endpoint's pin. */
+export function policyMapName(endpointId: number): string {
+  return `${PREFIX}${endpointId}`;
+}
+
 /**
  * One policy map per endpoint, pinned as `cilium_policy_<id>`. Until a policy selects the endpoint it holds two
  * entries that allow everything, and the endpoint's entry says that nothing is enforced: the map is made on the ADD
@@ -63,6 +68,6 @@ export class PolicyMaps {
   }
 
   path(endpointId: number): string {
-    return join(this.#root, `${PREFIX}${endpointId}`);
+    return join(this.#root, policyMapName(endpointId));
   }
 }

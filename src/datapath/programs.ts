@@ -86,6 +86,11 @@ export class Programs {
     return map;
   }
 
+  /** Names of the maps that all programs share and that are pinned. */
+  get pinnedMaps(): string[] {
+    return this.lxc.maps.filter(map => map.pinned).map(map => map.name);
+  }
+
   /** The object of the pods' programs; it declares every shared map. */
   get lxc(): BpfObject {
     return this.#objects.get('lxc')!;

@@ -18,6 +18,7 @@ export class RouteTarget implements Target<RouteSpec, Route> {
   readonly name = 'routes';
   readonly #rtnl: Rtnetlink;
   readonly #journal: Journal;
+  #usable: ReadonlySet<number> = new Set();
 
   constructor(rtnl: Rtnetlink, journal: Journal) {
     this.#rtnl = rtnl;
@@ -25,7 +26,9 @@ export class RouteTarget implements Target<RouteSpec, Route> {
   }
 
   async read(): Promise<Map<string, Route>> {
-    const ours = new Set((await this.#rtnl.links()).filter(l => isOurDevice(l.name)).map(l => l.ifindex));
+    const links = await this.#rtnl.links();
+    const ours = new Set(links.filter(l => isOurDevice(l.name)).map(l => l.ifindex));
+    this.#usable = new Set(links.filter(l => l.up).map(l => l.ifindex));
     const routes = (await this.#rtnl.routes({ table: MAIN_TABLE })).filter(
       r =>
         r.protocol === 'kernel' &&
@@ -42,6 +45,8 @@ export class RouteTarget implements Target<RouteSpec, Route> {
     (want.gateway ?? '') === (have.gateway ?? '') &&
     (want.src ?? have.src ?? '') === (have.src ?? '') &&
     (want.mtu ?? 0) === (have.mtu ?? 0);
+
+  blocked = (want: RouteSpec): boolean => want.ifindex !== undefined && !this.#usable.has(want.ifindex);
 
   async update(_key: string, want: RouteSpec): Promise<void> {
     if (want.gateway !== undefined) this.#journal.put(JOURNAL + want.dst, { gateway: want.gateway });

@@ -1,5 +1,5 @@
 import type { Logger } from '../base/log.ts';
-import type { PodLink } from '../datapath/pod-link.ts';
+import type { PodLink, PodLinkOptions } from '../datapath/pod-link.ts';
 import type { AddressPool } from '../ipam/pool.ts';
 import type { EndpointStore } from './store.ts';
 import type { Endpoint, ResolvedIdentity } from './types.ts';
@@ -14,7 +14,7 @@ export interface PodRef {
 /** The part of the datapath that endpoints go through. Every method is idempotent. */
 export interface EndpointDatapath {
   /** Makes the pod's interface; the caller pushes its undo. */
-  createLink(o: { hostName: string; netns: string; ifname: string; ipv4: string }): Promise<PodLink>;
+  createLink(o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>): Promise<PodLink>;
   deleteLink(hostName: string): Promise<void>;
   /** Router address and MTU may differ from those of the run that made the pod. */
   refreshPodRoutes(netns: string, ifname: string): Promise<void>;
@@ -22,6 +22,8 @@ export interface EndpointDatapath {
   attach(endpoint: Endpoint): Promise<void>;
   /** Programs and policy map go; the device may be gone already. */
   detach(endpoint: Endpoint): Promise<void>;
+  /** Addresses of the endpoints that packets find now. */
+  readonly admitted: ReadonlyMap<string, unknown>;
   /** Endpoints entry, ipcache entry and route: from now on packets find the pod. */
   admit(endpoint: Endpoint): Promise<void>;
   /** Takes back what admit did. */

@@ -1,5 +1,5 @@
 import { type Handle, type NetnsRef, native, type Watch } from './addon.ts';
-import { messages, type NetlinkMessage } from './netlink/parse.ts';
+import { attributes, messages, type NetlinkMessage } from './netlink/parse.ts';
 import { decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './rtnetlink/address.ts';
 import { decodeLink, RTM_DELLINK, RTM_NEWLINK } from './rtnetlink/link.ts';
 import { decodeNeighbour, RTM_DELNEIGH, RTM_NEWNEIGH } from './rtnetlink/neighbour.ts';
@@ -7,7 +7,13 @@ import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE } from './rtnetlink/route.ts';
 import type { Address, Link, Neighbour, Route } from './rtnetlink/types.ts';
 
 /** Multicast groups by the kernel's numbers (RTNLGRP_*). */
-const GROUPS = { link: 1, neigh: 3, 'ipv4-ifaddr': 5, 'ipv4-route': 7 } as const;
+const GROUPS = { link: 1, neigh: 3, tc: 4, 'ipv4-ifaddr': 5, 'ipv4-route': 7, 'ipv4-netconf': 24 } as const;
+
+const RTM_DELQDISC = 37;
+const RTM_DELTFILTER = 45;
+const RTM_NEWNETCONF = 80;
+const NETCONFA = { IFINDEX: 1, FORWARDING: 2, RP_FILTER: 3 } as const;
+const NETCONF_HEADER_BYTES = 4;
 
 /** What to hear about. */
 export type NetlinkGroup = keyof typeof GROUPS;
@@ -17,7 +23,14 @@ export type NetlinkEvent =
   | { type: 'link-new' | 'link-del'; link: Link }
   | { type: 'route-new' | 'route-del'; route: Route }
   | { type: 'address-new' | 'address-del'; address: Address }
-  | { type: 'neighbour-new' | 'neighbour-del'; neighbour: Neighbour };
+  | { type: 'neighbour-new' | 'neighbour-del'; neighbour: Neighbour }
+  /** A filter or a whole qdisc of a device was deleted. */
+  | { type: 'filter-del'; ifindex: number }
+  /** A device's sysctls were written; only those that the kernel tells of, and only the written ones. */
+  | { type: 'sysctl'; ifindex: number; forwarding?: number; rpFilter?: number };
+
+/** In place of an ifindex in `sysctl` events: `net.ipv4.conf.all`. */
+export const ALL_DEVICES = -1;
 
 /** The event a multicast message tells of, or undefined for messages that are not watched. */
 export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
@@ -43,9 +56,29 @@ export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
         neighbour && { type: message.type === RTM_NEWNEIGH ? 'neighbour-new' : 'neighbour-del', neighbour }
       );
     }
+    case RTM_DELQDISC:
+    case RTM_DELTFILTER:
+      return { type: 'filter-del', ifindex: message.body.readInt32LE(4) };
+    case RTM_NEWNETCONF:
+      return decodeNetconf(message);
     default:
       return undefined;
   }
+}
+
+function decodeNetconf({ body }: NetlinkMessage): NetlinkEvent | undefined {
+  const attrs = attributes(body, NETCONF_HEADER_BYTES);
+  const number = (type: number): number | undefined => attrs.get(type)?.readInt32LE(0);
+  const ifindex = number(NETCONFA.IFINDEX);
+  if (ifindex === undefined) return undefined;
+  const forwarding = number(NETCONFA.FORWARDING);
+  const rpFilter = number(NETCONFA.RP_FILTER);
+  return {
+    type: 'sysctl',
+    ifindex,
+    ...(forwarding === undefined ? {} : { forwarding }),
+    ...(rpFilter === undefined ? {} : { rpFilter }),
+  };
 }
 
 /**

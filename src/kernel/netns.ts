@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { FimbriaError } from '../base/errors.ts';
 import { type Handle, type NetnsRef, native } from './addon.ts';
+import { Rtnetlink } from './rtnetlink.ts';
 
 /**
  * What makes two references the same network namespace: equal device and inode.
@@ -54,6 +55,16 @@ export async function deleteNetns(path: string): Promise<boolean> {
   }
   rmSync(path, { force: true });
   return true;
+}
+
+/** Whether a living network namespace is mounted on `path`. */
+export function isNetns(path: string): boolean {
+  try {
+    Rtnetlink.open({ netns: path }).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A network namespace that only a descriptor of this process holds: it leaves nothing behind. */

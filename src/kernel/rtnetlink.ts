@@ -41,7 +41,7 @@ import type {
   VxlanOptions,
 } from './rtnetlink/types.ts';
 
-export { type NetlinkEvent, type NetlinkGroup, NetlinkMonitor } from './monitor.ts';
+export { ALL_DEVICES, type NetlinkEvent, type NetlinkGroup, NetlinkMonitor } from './monitor.ts';
 export type * from './rtnetlink/types.ts';
 
 /** errnos with which the kernel says that what should go is not there. */

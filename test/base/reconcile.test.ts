@@ -144,3 +144,38 @@ test('whatever happens in whatever order, a last pass makes the kernel match', a
     { numRuns: 150 },
   );
 });
+
+test('what is set while a pass works is not lost: the next commit writes it', async t => {
+  const kernel = new FakeKernel();
+  const table = new Reconciler(kernel, silent);
+  table.set('a', 1);
+  const { update } = kernel;
+  kernel.update = async (key, value) => {
+    kernel.update = update;
+    table.set('b', 2);
+    await update.call(kernel, key, value);
+  };
+  await table.resync();
+  await table.commit();
+  t.deepEqual(Object.fromEntries(kernel.table), { a: 1, b: 2 });
+});
+
+test('what was noted is watched over but not written; what cannot be there is passed over', async t => {
+  const kernel = new FakeKernel();
+  const table = new Reconciler<number>(
+    Object.assign(kernel, { blocked: (_: number, key: string) => key === 'gone' }),
+    silent,
+  );
+  table.allowPrune();
+  await table.resync();
+  kernel.table.set('a', 1);
+  table.note('a', 1);
+  table.note('gone', 2);
+  t.deepEqual(await table.resync(), []);
+  t.is(kernel.writes, 0);
+  kernel.table.delete('a');
+  t.deepEqual(
+    (await table.resync()).map(d => d.key),
+    ['a'],
+  );
+});

@@ -100,11 +100,11 @@ export function encodeLinkDelete(train: Train, ref: LinkRef): void {
 /** @param peerNetnsFd descriptor of the namespace in which the peer is born */
 export function encodeVeth(train: Train, o: VethOptions, peerNetnsFd: number | undefined): void {
   const host = flagBits(o);
-  train.message(RTM_NEWLINK, NLM.ACK | NLM.CREATE | NLM.EXCL, ifinfo(0, host.flags, host.change));
+  train.message(RTM_NEWLINK, NLM.ACK | NLM.CREATE | NLM.EXCL, ifinfo(o.ifindex, host.flags, host.change));
   common(train, o);
   const peer = flagBits({ noarp: o.peer.noarp });
   train.nest(IFLA.LINKINFO).attrString(INFO_KIND, 'veth').nest(INFO_DATA);
-  train.nest(VETH_INFO_PEER, ifinfo(0, peer.flags, peer.change));
+  train.nest(VETH_INFO_PEER, ifinfo(o.peer.ifindex, peer.flags, peer.change));
   common(train, o.peer);
   if (peerNetnsFd !== undefined) train.attrU32(IFLA.NET_NS_FD, peerNetnsFd);
   train.end().end().end();
@@ -112,7 +112,7 @@ export function encodeVeth(train: Train, o: VethOptions, peerNetnsFd: number | u
 
 export function encodeVxlan(train: Train, o: VxlanOptions): void {
   const bits = flagBits(o);
-  train.message(RTM_NEWLINK, NLM.ACK | NLM.CREATE | NLM.EXCL, ifinfo(0, bits.flags, bits.change));
+  train.message(RTM_NEWLINK, NLM.ACK | NLM.CREATE | NLM.EXCL, ifinfo(o.ifindex, bits.flags, bits.change));
   common(train, o);
   train.nest(IFLA.LINKINFO).attrString(INFO_KIND, 'vxlan').nest(INFO_DATA);
   train.attrU8(VXLAN.COLLECT_METADATA, 1).attrU8(VXLAN.LEARNING, 0).attrU16BE(VXLAN.PORT, o.port);

@@ -36,6 +36,8 @@ export interface Link {
 
 export interface VethOptions {
   name: string;
+  /** The number it shall have; the kernel's choice when absent. */
+  ifindex?: number;
   mac?: string;
   mtu?: number;
   up?: boolean;
@@ -44,6 +46,7 @@ export interface VethOptions {
   gsoMaxSize?: number;
   peer: {
     name: string;
+    ifindex?: number;
     mac?: string;
     mtu?: number;
     noarp?: boolean;
@@ -55,6 +58,8 @@ export interface VethOptions {
 
 export interface VxlanOptions {
   name: string;
+  /** The number it shall have; the kernel's choice when absent. */
+  ifindex?: number;
   /** Collect-metadata mode: programs choose VNI and remote for each packet. */
   external: true;
   /** UDP destination port. */
