@@ -7,6 +7,7 @@ import {
   IDENTITY,
   IdentityAllocator,
   type IdentityStore,
+  identityObjectLabels,
   labelsFromMap,
   labelsToMap,
   reservedLabels,
@@ -54,7 +55,7 @@ export class ClusterIdentityStore implements IdentityStore {
       await this.#client.create<CiliumIdentity>({
         apiVersion: 'cilium.io/v2',
         kind: 'CiliumIdentity',
-        metadata: { name: `${id}` },
+        metadata: { name: `${id}`, labels: identityObjectLabels(labels) },
         'security-labels': labelsToMap(labels),
       });
       return true;

@@ -1,5 +1,6 @@
 export { IdentityAllocator, type IdentityStore, identityFor } from './allocator.ts';
 export {
+  identityObjectLabels,
   type LabelledNamespace,
   type LabelledPod,
   labelsFromMap,

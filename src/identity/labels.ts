@@ -83,6 +83,24 @@ export function labelsToMap(labels: Iterable<string>): Record<string, string> {
   );
 }
 
+/** What Kubernetes takes for a label's value; the name of a service account may be longer. */
+const LONGEST_LABEL_VALUE = 63;
+
+/**
+ * The labels that a CiliumIdentity carries itself, so that selectors and its NAMESPACE column find it: those of the
+ * pod, without their source. Labels of the namespace would be no valid keys. Pure.
+ */
+export function identityObjectLabels(labels: Iterable<string>): Record<string, string> {
+  const ofPod = Object.entries(labelsToMap(labels)).flatMap(([key, value]) =>
+    key.startsWith('k8s:') &&
+    !key.startsWith('k8s:io.cilium.k8s.namespace.labels.') &&
+    value.length <= LONGEST_LABEL_VALUE
+      ? [[key.slice('k8s:'.length), value] as const]
+      : [],
+  );
+  return Object.fromEntries(ofPod);
+}
+
 /** The texts of a CiliumIdentity's `security-labels`, sorted. */
 export function labelsFromMap(map: Readonly<Record<string, string>>): string[] {
   return sortLabels(Object.entries(map).map(([key, value]) => labelText(key, value)));

@@ -6,6 +6,7 @@ import type { ClusterClient } from '../cluster/index.ts';
 import { loadValues, parseFlat, type Values, valuesToFlat } from '../config/index.ts';
 import type { ConfigMap } from '../model/types.ts';
 import { labPaths, OUTSIDE_IP, UNDERLAY_PREFIX_LENGTH } from './names.ts';
+import { HOST_DEVICE } from './network.ts';
 import { writeFileAtomically } from './state.ts';
 
 /** Values as merged, and the flat keys that agents and operator read. */
@@ -26,8 +27,22 @@ export function resolveValues(
 ): LabValues {
   const values = loadValues(files, sets, base);
   const resolved = valuesToFlat(values);
-  checkUnderlay(parseFlat(resolved.flat).clusterPoolIpv4Cidrs);
+  const { clusterPoolIpv4Cidrs, devices } = parseFlat(resolved.flat);
+  checkUnderlay(clusterPoolIpv4Cidrs);
+  checkDevices(devices);
   return { values, ...resolved };
+}
+
+/** The agents would refuse it as well, but only when the running ones are gone. */
+function checkDevices(devices: readonly string[]): void {
+  const wrong = devices.find(name => name !== HOST_DEVICE);
+  if (wrong === undefined) return;
+  throw new FimbriaError({
+    code: 'BAD_VALUES',
+    op: 'values',
+    why: `devices: ${wrong} is no device of a lab's node`,
+    hint: `leave it out, or use ${HOST_DEVICE}`,
+  });
 }
 
 /** A block of pods with a node's address in it would take the node off the network between the nodes. */

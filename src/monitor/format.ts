@@ -50,7 +50,8 @@ function destinationEndpoint(event: DatapathEvent): number {
 
 /** The source's endpoint id: known where a packet comes from a local endpoint, else 0. */
 function sourceEndpoint(event: DatapathEvent): number {
-  const from = event.type === 'trace' ? event.code === TRACE_FROM_ENDPOINT : event.direction === 'egress';
+  if (event.type === 'trace' && event.code === TRACE_FROM_ENDPOINT) return event.endpointId;
+  const from = event.direction === 'egress' && destinationEndpoint(event) === 0;
   return from ? event.endpointId : 0;
 }
 

@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
+  identityObjectLabels,
   identityText,
   isClusterIdentity,
   labelsFromMap,
@@ -124,4 +125,18 @@ test('reserved identities have their numbers, texts and labels', t => {
   t.is(reservedLabels(0), undefined);
   t.is(reservedLabels(256), undefined);
   t.deepEqual([255, 256, 65535, 65536, 300.5].map(isClusterIdentity), [false, true, true, false, false]);
+});
+
+test("an identity's object is labelled with what can be a label", t => {
+  t.deepEqual(
+    identityObjectLabels([
+      'k8s:app.kubernetes.io/name=web',
+      'k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=shop',
+      `k8s:io.cilium.k8s.policy.serviceaccount=${'s'.repeat(64)}`,
+      'k8s:io.kubernetes.pod.namespace=shop',
+      'k8s:flag',
+    ]),
+    { 'app.kubernetes.io/name': 'web', 'io.kubernetes.pod.namespace': 'shop', flag: '' },
+  );
+  t.deepEqual(identityObjectLabels(['reserved:init']), {});
 });

@@ -13,3 +13,11 @@ test('pods cannot have addresses of the network between the nodes', t => {
   }
   t.notThrows(() => resolveValues([], range('192.168.16.0/21')));
 });
+
+test('a lab node has one device', t => {
+  t.throws(() => resolveValues([], ['devices={eth0,eth9}']), {
+    code: 'BAD_VALUES',
+    message: "values: devices: eth9 is no device of a lab's node; leave it out, or use eth0",
+  });
+  t.notThrows(() => resolveValues([], ['devices=eth0']));
+});

@@ -134,6 +134,10 @@ test('filters: every condition given must hold', t => {
   t.false(eventMatches(drop, { from: [235] }));
   t.true(eventMatches({ ...drop, direction: 'egress' }, { from: [235] }));
   t.false(eventMatches(drop, { related: [1] }));
+  // A pod's packet on its way into the tunnel is the pod's, whatever the point.
+  const sent: DatapathEvent = { ...base, code: 4, direction: 'egress' };
+  t.true(eventMatches(sent, { from: [235] }));
+  t.false(eventMatches(sent, { to: [235] }));
 });
 
 test("every number that the datapath uses has Cilium's text", t => {
