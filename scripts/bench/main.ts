@@ -148,6 +148,7 @@ async function main(): Promise<void> {
   const size = values.quick ? QUICK : FULL;
   const begunMs = performance.now();
   for (const name of await BenchLab.sweep()) say(`took down ${name}, which an earlier bench left`);
+  Scratch.sweep();
   const results: Results = {
     takenAt: new Date().toISOString(),
     machine: {

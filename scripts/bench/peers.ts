@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isAlive } from '../../src/lab/processes.ts';
 import type { Place } from './labs.ts';
 import { execute, ip, NetnsHost, sysctl } from './netns.ts';
 
@@ -45,7 +46,16 @@ export function pluginConfig(type: string, subnet: string, dataDir: string, more
 
 /** Files of a run, below the machine's folder for temporary ones. */
 export class Scratch {
-  readonly dir = mkdtempSync(join(tmpdir(), 'fimbria-bench-'));
+  static readonly #prefix = 'fimbria-bench-';
+  readonly dir = mkdtempSync(join(tmpdir(), `${Scratch.#prefix}${process.pid}-`));
+
+  /** Removes those of runs that did not live to do it. */
+  static sweep(): void {
+    for (const name of readdirSync(tmpdir())) {
+      const pid = name.startsWith(Scratch.#prefix) && Number.parseInt(name.slice(Scratch.#prefix.length), 10);
+      if (pid && !isAlive(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    }
+  }
 
   /** Writes a network configuration; returns its path. */
   config(name: string, content: object): string {
