@@ -40,6 +40,13 @@ function logTail(path: string): string[] {
   }
 }
 
+/** What a daemon that does not answer yet is busy with: the message that its log ends with. */
+function lastWord(path: string): string | undefined {
+  const line = logTail(path).at(-1);
+  const message = /msg=("(?:[^"\\]|\\.)*")/.exec(line ?? '')?.[1];
+  return message === undefined ? line || undefined : (JSON.parse(message) as string);
+}
+
 /** A TCP port on 127.0.0.1 that nobody listens on now. */
 export async function freePort(): Promise<number> {
   const server = createServer();
@@ -106,7 +113,7 @@ async function waitReady(
         if (why === undefined) return true;
         because(why);
       } catch (error) {
-        because(messageOf(error));
+        because(lastWord(log) ?? messageOf(error));
       }
       return undefined;
     },

@@ -22,7 +22,7 @@ import { NODE_DIRECTORIES, startNode, startOutside, startUnderlay } from './name
 import { connectUnderlay } from './network.ts';
 import { labProcesses } from './processes.ts';
 import { type LabState, readState, withLock, writeFileAtomically, writeState } from './state.ts';
-import { type LabValues, publishConfig, writeConfigDir } from './values.ts';
+import { checkRoom, type LabValues, publishConfig, writeConfigDir } from './values.ts';
 
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 const NODES_READY_TIMEOUT_MS = 60_000;
@@ -154,6 +154,7 @@ export async function labUp(
   context: LabContext,
 ): Promise<void> {
   checkLabName(name);
+  checkRoom(flat, nodes.length);
   for (const asset of BUILT) assetPath(asset);
   await withLock(
     name,

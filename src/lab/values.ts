@@ -1,6 +1,13 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatIpv4Cidr, ipv4CidrOf, ipv4Overlaps, parseIpv4, parseIpv4Cidr } from '../base/addr.ts';
+import {
+  formatIpv4Cidr,
+  ipv4CidrOf,
+  ipv4Overlaps,
+  ipv4SubnetCount,
+  parseIpv4,
+  parseIpv4Cidr,
+} from '../base/addr.ts';
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { ClusterClient } from '../cluster/index.ts';
 import { loadValues, parseFlat, type Values, valuesToFlat } from '../config/index.ts';
@@ -55,6 +62,19 @@ function checkUnderlay(podRanges: readonly string[]): void {
     op: 'values',
     why: `ipam.operator.clusterPoolIPv4PodCIDRList: ${wrong} overlaps ${formatIpv4Cidr(underlay)}, the network between the lab's nodes`,
     hint: 'use another range',
+  });
+}
+
+/** Refuses values whose pod ranges have fewer blocks than the lab has nodes: an agent without one never starts. */
+export function checkRoom(flat: LabValues['flat'], nodeCount: number): void {
+  const { clusterPoolIpv4Cidrs: ranges, clusterPoolIpv4MaskSize: mask } = parseFlat(flat);
+  const blocks = ranges.reduce((sum, range) => sum + ipv4SubnetCount(parseIpv4Cidr(range), mask), 0);
+  if (blocks >= nodeCount) return;
+  throw new FimbriaError({
+    code: 'BAD_VALUES',
+    op: 'values',
+    why: `ipam.operator.clusterPoolIPv4PodCIDRList: ${ranges.join(', ')} ${blocks === 1 ? 'is one block' : `is ${blocks} blocks`} of /${mask} for ${nodeCount} nodes`,
+    hint: 'append a range, or use a longer mask',
   });
 }
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { resolveValues } from '../../src/lab/values.ts';
+import { checkRoom, resolveValues } from '../../src/lab/values.ts';
 
 const range = (list: string) => [`ipam.operator.clusterPoolIPv4PodCIDRList=${list}`];
 
@@ -20,4 +20,17 @@ test('a lab node has one device', t => {
     message: "values: devices: eth9 is no device of a lab's node; leave it out, or use eth0",
   });
   t.notThrows(() => resolveValues([], ['devices=eth0']));
+});
+
+test('every node needs a block of the pod ranges', t => {
+  const { flat } = resolveValues(
+    [],
+    [...range('{10.99.42.0/28,10.99.84.0/29}'), 'ipam.operator.clusterPoolIPv4MaskSize=29'],
+  );
+  t.notThrows(() => checkRoom(flat, 3));
+  t.throws(() => checkRoom(flat, 4), {
+    code: 'BAD_VALUES',
+    message:
+      'values: ipam.operator.clusterPoolIPv4PodCIDRList: 10.99.42.0/28, 10.99.84.0/29 is 3 blocks of /29 for 4 nodes; append a range, or use a longer mask',
+  });
 });
