@@ -32,6 +32,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports)
 	RegisterNetlink(env, exports);
 	RegisterSocket(env, exports);
 	RegisterNetns(env, exports);
+	RegisterNotify(env, exports);
 	return exports;
 }
 

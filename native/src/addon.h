@@ -34,5 +34,6 @@ void RegisterWatch(Napi::Env env, AddonData &data, Napi::Object exports);
 void RegisterNetlink(Napi::Env env, Napi::Object exports);
 void RegisterSocket(Napi::Env env, Napi::Object exports);
 void RegisterNetns(Napi::Env env, Napi::Object exports);
+void RegisterNotify(Napi::Env env, Napi::Object exports);
 
 } // namespace fimbria

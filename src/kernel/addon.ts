@@ -184,6 +184,9 @@ export interface NativeAddon {
   /** One IPv4 datagram with its header, from whom, and when the kernel received it; undefined when there is none. */
   icmpReceive(socket: Handle): { data: Buffer; timeNs: bigint } | undefined;
 
+  /** Sends one datagram to a unix socket; a path that begins with `@` is an abstract name. Never waits. */
+  unixDatagramSend(path: string, message: Uint8Array): void;
+
   /** A new network namespace held by nothing but the handle; loopback is down. */
   netnsCreate(): Promise<Handle>;
   /** A new network namespace bind-mounted on `path`, which must be an existing file. */
