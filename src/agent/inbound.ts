@@ -133,8 +133,9 @@ export class Inbound {
       () => true,
       (a, b) => JSON.stringify(a) === JSON.stringify(b),
     );
-    await datapath.ipcache.commit();
-    await datapath.routes.commit();
+    // A full ipcache is no reason to leave routes out.
+    const outcomes = await Promise.allSettled([datapath.ipcache.commit(), datapath.routes.commit()]);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** Gives local pods the identity that their labels say now. */

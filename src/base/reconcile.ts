@@ -44,6 +44,8 @@ export class Reconciler<D, A = D> {
   readonly #noted = new Set<string>();
   #prune = false;
   #synced = false;
+  /** Entries that are there although nobody desires them, as of the last pass. */
+  #foreign = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #drift: Drift[] = [];
   #repaired = 0;
@@ -74,6 +76,16 @@ export class Reconciler<D, A = D> {
   /** How many drifted entries were repaired since start, and the latest of them. */
   get drift(): { repaired: number; recent: readonly Drift[] } {
     return { repaired: this.#repaired, recent: this.#drift };
+  }
+
+  /**
+   * How many entries the kernel's side holds: what is desired and not refused, and what the last pass left. Costs
+   * nothing however large the table is.
+   */
+  get entries(): number {
+    let unrealised = 0;
+    for (const key of this.#dirty) if (this.#desired.has(key)) unrealised++;
+    return this.#desired.size - unrealised + this.#foreign;
   }
 
   set(key: string, desired: D): void {
@@ -110,13 +122,16 @@ export class Reconciler<D, A = D> {
   }
 
   /**
-   * Realises the changes since the last commit.
+   * Realises the changes since the last commit; what goes first makes room for what comes.
+   * @param only these keys: who adds or deletes one thing does not fail because of others
    * @throws the first failure; failed keys stay dirty and are tried again by the next commit or pass
    */
-  commit(): Promise<void> {
+  commit(only?: readonly string[]): Promise<void> {
     return this.#serial(async () => {
       let failure: unknown;
-      for (const key of [...this.#dirty]) {
+      const keys = (only ?? [...this.#dirty]).filter(key => this.#dirty.has(key));
+      const gone = keys.filter(key => !this.#desired.has(key));
+      for (const key of [...gone, ...keys.filter(key => this.#desired.has(key))]) {
         this.#dirty.delete(key);
         try {
           const desired = this.#desired.get(key);
@@ -166,6 +181,7 @@ export class Reconciler<D, A = D> {
       }
       for (const [key, want] of changes.update)
         await attempt(key, 'changed', () => this.#target.update(key, want));
+      this.#foreign = this.#prune ? 0 : changes.remove.length;
       this.#synced = this.#prune;
       this.#report(found);
       if (failure !== undefined) throw failure;

@@ -223,9 +223,10 @@ export class Datapath {
     if (this.options.endpointRoutes) {
       this.routes.set(`${endpoint.ipv4}/32`, { dst: `${endpoint.ipv4}/32`, ifindex, scope: 'link' });
     }
-    await this.endpoints.commit();
-    await this.ipcache.commit();
-    await this.routes.commit();
+    // Only this pod's: a full map that refuses the cluster's entries must not refuse a change that needs no room.
+    await this.endpoints.commit([endpoint.ipv4]);
+    await this.ipcache.commit([`${endpoint.ipv4}/32`]);
+    await this.routes.commit([`${endpoint.ipv4}/32`]);
   }
 
   async expel(endpoint: LocalEndpoint): Promise<void> {
@@ -235,9 +236,9 @@ export class Datapath {
     this.routes.remove(`${endpoint.ipv4}/32`);
     this.endpoints.remove(endpoint.ipv4);
     this.ipcache.remove(`${endpoint.ipv4}/32`);
-    await this.routes.commit();
-    await this.endpoints.commit();
-    await this.ipcache.commit();
+    await this.routes.commit([`${endpoint.ipv4}/32`]);
+    await this.endpoints.commit([endpoint.ipv4]);
+    await this.ipcache.commit([`${endpoint.ipv4}/32`]);
   }
 
   /** Gives an admitted pod another identity, since its labels changed. */

@@ -1,6 +1,7 @@
+import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { Target } from '../base/reconcile.ts';
 import { type EndpointEntry, endpointMap, type IpcacheRecord, ipcacheMap } from '../maps/tables.ts';
-import type { TypedMap } from '../maps/typed.ts';
+import type { RawMap, TypedMap } from '../maps/typed.ts';
 import type { Programs } from './programs.ts';
 
 /** A local address as the datapath must know it: the node's own, or a pod's. */
@@ -16,13 +17,16 @@ export interface IpcacheSpec {
   cluster?: boolean;
 }
 
+const ENDPOINTS_HINT = 'move pods to other nodes';
+const IPCACHE_HINT = 'what is in it stays; the cluster has more addresses than a node can hold';
+
 const HOST_IDENTITY = 1;
 const NO_MAC = '00:00:00:00:00:00';
 const NO_ADDRESS = '0.0.0.0';
 
 /** `cilium_lxc`, keyed by address. */
-export function endpointTarget(programs: Programs): Target<LocalEntry, EndpointEntry> {
-  return mapTarget('endpoint entries', endpointMap(programs.map('cilium_lxc')), local => ({
+export function endpointTarget(programs: Pick<Programs, 'map'>): Target<LocalEntry, EndpointEntry> {
+  return mapTarget('endpoint entries', endpointMap(programs.map('cilium_lxc')), ENDPOINTS_HINT, local => ({
     ifindex: local.host ? 0 : local.ifindex,
     identity: local.host ? HOST_IDENTITY : local.identity,
     endpointId: local.host ? 0 : local.id,
@@ -35,8 +39,8 @@ export function endpointTarget(programs: Programs): Target<LocalEntry, EndpointE
 }
 
 /** `cilium_ipcache`, keyed by prefix with length. */
-export function ipcacheTarget(programs: Programs): Target<IpcacheSpec, IpcacheRecord> {
-  return mapTarget('ipcache entries', ipcacheMap(programs.map('cilium_ipcache')), spec => ({
+export function ipcacheTarget(programs: Pick<Programs, 'map'>): Target<IpcacheSpec, IpcacheRecord> {
+  return mapTarget('ipcache entries', ipcacheMap(programs.map('cilium_ipcache')), IPCACHE_HINT, spec => ({
     identity: spec.identity,
     tunnelEndpoint: spec.tunnelEndpoint ?? NO_ADDRESS,
     ownPodCidr: spec.ownPodCidr ?? false,
@@ -44,10 +48,27 @@ export function ipcacheTarget(programs: Programs): Target<IpcacheSpec, IpcacheRe
   }));
 }
 
+/** A hash says E2BIG, a trie ENOSPC. */
+function isFull(error: unknown): boolean {
+  return ['E2BIG', 'ENOSPC'].includes(codeOf(error) ?? '');
+}
+
+function mapFull(map: RawMap, hint: string, cause: unknown): FimbriaError {
+  return new FimbriaError({
+    code: 'MAP_FULL',
+    op: 'write',
+    object: `map ${map.name}`,
+    why: 'all its entries are in use',
+    hint,
+    cause,
+  });
+}
+
 /** A whole kernel map as a reconciler's target: whatever is in it and not desired goes. */
 function mapTarget<D, V extends object>(
   name: string,
   map: TypedMap<string, V>,
+  hint: string,
   render: (desired: D) => V,
 ): Target<D, V> {
   const same = (a: V, b: V): boolean => (Object.keys(a) as (keyof V)[]).every(field => a[field] === b[field]);
@@ -55,7 +76,13 @@ function mapTarget<D, V extends object>(
     name,
     read: async () => new Map(map.entries()),
     same: (desired, actual) => same(render(desired), actual),
-    update: async (key, desired) => map.set(key, render(desired)),
+    update: async (key, desired) => {
+      try {
+        map.set(key, render(desired));
+      } catch (error) {
+        throw isFull(error) ? mapFull(map.map, hint, error) : error;
+      }
+    },
     delete: async key => {
       map.delete(key);
     },
