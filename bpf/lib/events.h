@@ -7,6 +7,15 @@
 #include "flow.h"
 #include "maps.h"
 
+static __noinline void count_lost_event(void)
+{
+	__u32 slot = 0;
+	__u64 *lost = bpf_map_lookup_elem(&cilium_events_lost, &slot);
+
+	if (lost)
+		(*lost)++;
+}
+
 /* Scalars only, so that callers need not spill their flow to the stack on the way to a forwarding verdict. */
 static __noinline void emit_event(struct __sk_buff *skb, __u32 what, __u32 line_and_endpoint,
 				  __u64 identities)
@@ -15,8 +24,10 @@ static __noinline void emit_event(struct __sk_buff *skb, __u32 what, __u32 line_
 	struct event *event;
 
 	event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
-	if (!event)
-		return; /* nobody reads, or not fast enough: the metric has counted it */
+	if (!event) { /* nobody reads, or not fast enough: the metric has counted the packet */
+		count_lost_event();
+		return;
+	}
 
 	event->time_ns = bpf_ktime_get_ns();
 	event->type = what;

@@ -18,6 +18,7 @@ import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
 import { EndpointStore } from '../endpoint/store.ts';
 import type { AddressPool } from '../ipam/pool.ts';
+import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { claimOwnAddresses, learnNode, type NodeIdentity, podCidrsOf } from './bootstrap.ts';
 import { ClusterView } from './cluster-view.ts';
@@ -30,6 +31,8 @@ import { ensureHealthEndpoint, HealthProber, HealthResponder, probeIcmp } from '
 import { PodIdentities } from './identities.ts';
 import { Inbound } from './inbound.ts';
 import { monitorLookups } from './lookups.ts';
+import { MapUsages } from './map-usage.ts';
+import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
 import type { AgentOptions } from './options.ts';
 import { publishEndpoints, publishNode } from './publish.ts';
@@ -60,6 +63,8 @@ export interface AgentParts {
   monitor: MonitorHub;
   cni: CniHandler;
   startedAt: string;
+  maps: MapUsages;
+  metrics: AgentMetrics;
   readiness: Readiness;
 }
 
@@ -67,6 +72,8 @@ export interface AgentParts {
 export interface Readiness {
   why: string | undefined;
   cniConfig: string | undefined;
+  /** From the process's start until it was ready for the first time. */
+  bootstrapSeconds?: number;
 }
 
 /**
@@ -77,9 +84,12 @@ export interface Readiness {
 export class Agent {
   readonly #closers: { what: string; close: () => unknown }[] = [];
   readonly #log: Logger;
+  readonly #metrics = new AgentMetrics();
+  readonly #notifier: ServiceNotifier;
 
-  constructor(log: Logger) {
-    this.#log = log;
+  constructor(log: Logger, notifier: ServiceNotifier) {
+    this.#log = this.#metrics.logs.wrap(log);
+    this.#notifier = notifier;
   }
 
   /** Resolves when the API is served. @throws FimbriaError when the node cannot be brought up; nothing is half left */
@@ -176,7 +186,11 @@ export class Agent {
     const monitor = this.#own(
       'monitor',
       new MonitorHub(
-        { events: datapath.programs.map('cilium_events'), runtime: datapath.programs.map('cilium_runtime') },
+        {
+          events: datapath.programs.map('cilium_events'),
+          runtime: datapath.programs.map('cilium_runtime'),
+          eventsLost: datapath.programs.map('cilium_events_lost'),
+        },
         monitorLookups(rtnl, store),
       ),
     );
@@ -201,6 +215,8 @@ export class Agent {
       monitor,
       cni,
       startedAt,
+      maps: new MapUsages({ datapath, endpoints }),
+      metrics: this.#metrics,
       readiness,
     };
     this.#addControllers(parts, inbound);
@@ -229,8 +245,11 @@ export class Agent {
       mode: options.socketGroup ? 0o660 : 0o600,
       ...(options.socketGroup ? { group: options.socketGroup } : {}),
       log: log.for('api'),
+      observe: ({ method, path, status, seconds }) =>
+        this.#metrics.apiTimes.observe({ path, method, return_code: String(status) }, seconds),
     });
     this.#own('API', server);
+    this.#serveMetrics(parts);
     await this.#becomeReady(parts);
   }
 
@@ -269,16 +288,32 @@ export class Agent {
             });
           }
           parts.readiness.why = undefined;
+          parts.readiness.bootstrapSeconds ??= performance.now() / 1000;
           parts.readiness.cniConfig = writeCniConfig(parts.options.cniConfDir, parts.options.socket);
           this.#log.info('ready: a probe packet crossed the datapath', {
             node: parts.node.name,
             rttUs: Math.round((probe.latency ?? 0) / 1000),
             sinceStartMs: Math.round(performance.now()),
           });
+          this.#notifier.ready();
         },
       })
       .trigger()
       .catch(() => {});
+  }
+
+  /** A port that is taken is said in status and tried again: no reason to be without a network. */
+  #serveMetrics(parts: AgentParts): void {
+    const address = parts.options.metricsAddress ?? parts.config.prometheusServeAddr;
+    if (address === undefined) return;
+    const log = this.#log.for('metrics');
+    const server = this.#own('metrics', new MetricsServer(() => parts.metrics.render(parts), log));
+    parts.controllers
+      .add({
+        name: 'metrics-server',
+        run: async () => log.info('serving metrics', { address, port: await server.listen(address) }),
+      })
+      .kick();
   }
 
   #addControllers(parts: AgentParts, inbound: Inbound): void {

@@ -18,18 +18,10 @@ import { labelsOf } from './lookups.ts';
 
 const HOST_FLAG = 1;
 
-/** What people see as `BPF Maps` in the status, by the names that Cilium has for them. */
-const SHOWN_SIZES = [
-  ['Endpoints', 'cilium_lxc'],
-  ['IP cache', 'cilium_ipcache'],
-  ['Metrics', 'cilium_metrics'],
-] as const;
-
 /** Reads the kernel's maps, not what we wish were in them: `bpf … list`. */
 export function bpfTables(parts: AgentParts): {
   rows(table: BpfTable, argument?: string): unknown[];
   maps(): MapModel[];
-  sizes(): { name: string; size: number }[];
 } {
   const { programs } = parts.datapath;
   const { store } = parts.endpoints;
@@ -123,6 +115,5 @@ export function bpfTables(parts: AgentParts): {
       { name: 'cilium_policy_maps', errors: 0, cached: false },
       ...store.list().map(e => ({ name: `cilium_policy_${e.id}`, errors: 0, cached: false })),
     ],
-    sizes: () => SHOWN_SIZES.map(([name, map]) => ({ name, size: programs.map(map).maxEntries })),
   };
 }

@@ -12,6 +12,7 @@ import type { AgentParts } from './agent.ts';
 import { bpfTables } from './bpf-tables.ts';
 import { endpointModel, hostEndpointModel } from './endpoint-model.ts';
 import { labelsOf } from './lookups.ts';
+import { mapWarnings } from './map-usage.ts';
 import { statusResponse } from './status.ts';
 
 /** What the REST API answers from. */
@@ -47,6 +48,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
     async healthz(brief) {
       if (!brief)
         await askVersion().catch(error => log.debug('could not ask the API server its version', { error }));
+      const maps = parts.maps.list();
       const failing = parts.controllers.status().filter(c => c.consecutiveErrors > 0);
       return statusResponse({
         config,
@@ -61,6 +63,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
           ...(parts.readiness.why ? [parts.readiness.why] : []),
           ...failing.map(c => `${c.name}: ${c.message}`),
           ...parts.drift.quarrels,
+          ...mapWarnings(maps),
         ],
         allocations: pool.allocations(),
         usage: pool.usage(),
@@ -70,9 +73,9 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
         controllers: parts.controllers.status(),
         routerIpv4: parts.routerIpv4,
         monitorClients: parts.monitor.clients,
-        eventsLost: parts.monitor.lost,
+        eventsLost: parts.monitor.lost.ringBuffer + parts.monitor.lost.client,
         cluster: parts.prober.summary(),
-        mapSizes: tables.sizes(),
+        maps,
         drift: parts.drift.summary,
       });
     },
@@ -192,6 +195,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
       });
     },
 
+    metrics: () => parts.metrics.render(parts),
     services: async () => [],
     maps: async () => tables.maps(),
     bpf: <T extends BpfTable>(table: T, argument?: string) =>

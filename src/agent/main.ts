@@ -1,5 +1,6 @@
 import { codeOf, FimbriaError, messageOf } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
+import { ServiceNotifier } from '../kernel/notify.ts';
 import { Agent } from './agent.ts';
 import { agentUsage, parseAgentOptions } from './options.ts';
 
@@ -13,13 +14,20 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLogger(options.logLevel);
-  const agent = new Agent(log.for('agent'));
+  const notifier = new ServiceNotifier(process.env);
+  const agent = new Agent(log.for('agent'), notifier);
   const abort = new AbortController();
   const stop = (signal: string): void => {
     if (abort.signal.aborted) return;
     abort.abort();
     log.info('stopping; pods keep talking', { signal });
-    setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
+    notifier.stopping();
+    setTimeout(() => {
+      log.error('not stopped in time; what was under way is put right by the next start', {
+        seconds: STOP_TIMEOUT_MS / 1000,
+      });
+      process.exit(1);
+    }, STOP_TIMEOUT_MS).unref();
     agent.stop().then(() => process.exit(0));
   };
   process.on('SIGTERM', () => stop('SIGTERM'));

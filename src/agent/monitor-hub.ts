@@ -1,6 +1,6 @@
 import type { MonitorEvent, MonitorFilter } from '../api/types.ts';
 import { type BpfMap, RingBuffer } from '../kernel/libbpf/index.ts';
-import { decodeEvent } from '../maps/events.ts';
+import { decodeEvent, eventsLost } from '../maps/events.ts';
 import { runtimeMap } from '../maps/tables.ts';
 import { type EventLookups, eventMatches, eventToJson, formatEvent } from '../monitor/index.ts';
 
@@ -22,11 +22,13 @@ export class MonitorHub {
   readonly #ring: RingBuffer;
   readonly #runtime: ReturnType<typeof runtimeMap>;
   readonly #lookups: EventLookups;
+  readonly #eventsLost: BpfMap;
   readonly #clients = new Set<Client>();
   #lost = 0;
 
-  constructor(maps: { events: BpfMap; runtime: BpfMap }, lookups: EventLookups) {
+  constructor(maps: { events: BpfMap; runtime: BpfMap; eventsLost: BpfMap }, lookups: EventLookups) {
     this.#lookups = lookups;
+    this.#eventsLost = maps.eventsLost;
     this.#runtime = runtimeMap(maps.runtime);
     this.#setTrace();
     this.#ring = new RingBuffer({ map: maps.events, onSample: sample => this.#onSample(sample) });
@@ -36,9 +38,9 @@ export class MonitorHub {
     return this.#clients.size;
   }
 
-  /** Events that clients were too slow for. */
-  get lost(): number {
-    return this.#lost;
+  /** Events that never reached a client: the ring buffer was full, or the client too slow. */
+  get lost(): { ringBuffer: number; client: number } {
+    return { ringBuffer: Number(eventsLost(this.#eventsLost)), client: this.#lost };
   }
 
   async *subscribe(filter: MonitorFilter, signal: AbortSignal): AsyncIterable<MonitorEvent> {

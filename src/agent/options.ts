@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { FimbriaError } from '../base/errors.ts';
 import { LOG_LEVELS, type LogLevel } from '../base/log.ts';
+import { parseMetricsAddress } from './metrics/server.ts';
 
 /** Where an agent keeps its things and whom it serves. Paths are those of the node it runs on. */
 export interface AgentOptions {
@@ -15,6 +16,8 @@ export interface AgentOptions {
   stateDir: string;
   bpfRoot: string;
   cniConfDir: string;
+  /** `[ADDRESS]:PORT`; instead of what the configuration says. */
+  metricsAddress?: string;
   logLevel: LogLevel;
 }
 
@@ -28,6 +31,10 @@ const FLAGS = {
   'state-dir': ['DIR', 'endpoint state, gone with a reboot (default: /run/fimbria/state)'],
   'bpf-root': ['DIR', 'where bpffs is mounted (default: /sys/fs/bpf)'],
   'cni-conf-dir': ['DIR', 'where the CNI configuration goes (default: /etc/cni/net.d)'],
+  'metrics-address': [
+    'ADDR',
+    'where metrics are served, such as :9962 (default: as configured, else nowhere)',
+  ],
   lab: ['NAME', 'the lab this agent belongs to; only a mark on the command line'],
   'log-level': ['LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`],
 } as const;
@@ -61,6 +68,8 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
     throw usage(`--log-level ${logLevel} is not one of ${LOG_LEVELS.join(', ')}`);
   const nodeIp = text('node-ip');
   const socketGroup = text('socket-group');
+  const metricsAddress = text('metrics-address');
+  if (metricsAddress) parseMetricsAddress(metricsAddress);
   return {
     nodeName: text('node-name') ?? env['K8S_NODE_NAME'] ?? hostname(),
     kubeconfig,
@@ -71,6 +80,7 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
     stateDir: text('state-dir') ?? '/run/fimbria/state',
     bpfRoot: text('bpf-root') ?? '/sys/fs/bpf',
     cniConfDir: text('cni-conf-dir') ?? '/etc/cni/net.d',
+    ...(metricsAddress ? { metricsAddress } : {}),
     logLevel: logLevel as LogLevel,
   };
 }

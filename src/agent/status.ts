@@ -1,4 +1,9 @@
-import { type ControllerStatus as ApiController, type StatusResponse, ZERO_TIME } from '../api/types.ts';
+import {
+  type ControllerStatus as ApiController,
+  type MapUsage,
+  type StatusResponse,
+  ZERO_TIME,
+} from '../api/types.ts';
 import type { ControllerStatus } from '../base/controller.ts';
 import type { DriftSummary } from '../base/drift.ts';
 import type { AgentConfig } from '../config/types.ts';
@@ -23,7 +28,7 @@ export interface StatusInput {
   monitorClients: number;
   eventsLost: number;
   cluster: StatusResponse['cluster'];
-  mapSizes: { name: string; size: number }[];
+  maps: MapUsage[];
   drift: readonly DriftSummary[];
 }
 
@@ -92,7 +97,7 @@ export function statusResponse(input: StatusInput): StatusResponse {
     proxy: null,
     'identity-range': { 'min-identity': 256, 'max-identity': 65535 },
     hubble: { state: 'Disabled', metrics: 'Disabled' },
-    'bpf-maps': { maps: input.mapSizes },
+    'bpf-maps': { maps: input.maps },
     encryption: { mode: 'Disabled' },
     cluster: input.cluster,
   };

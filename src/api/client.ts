@@ -90,6 +90,10 @@ export class ApiClient {
   async services(): Promise<ServiceModel[]> {
     return await this.#get('/service');
   }
+  /** Text in Prometheus' exposition format. */
+  async metrics(): Promise<string> {
+    return await this.#read('GET', '/metrics');
+  }
   async maps(): Promise<MapModel[]> {
     return await this.#get('/map');
   }
@@ -137,11 +141,19 @@ export class ApiClient {
   }
 
   async #json<T>(method: string, path: string): Promise<T> {
+    const text = await this.#read(method, path);
+    try {
+      return (text === '' ? undefined : JSON.parse(text)) as T;
+    } catch (error) {
+      throw this.#unreachable(error);
+    }
+  }
+
+  async #read(method: string, path: string): Promise<string> {
     try {
       const response = await this.#send(method, path, { timeoutMs: this.#timeoutMs });
       await this.#check(response);
-      const text = await this.#text(response);
-      return (text === '' ? undefined : JSON.parse(text)) as T;
+      return await this.#text(response);
     } catch (error) {
       throw this.#unreachable(error);
     }

@@ -263,6 +263,14 @@ export const operations = {
     summary: 'Services',
     responses: { 200: ok(z.array(anyObject)) },
   },
+  getMetrics: {
+    method: 'get',
+    path: '/metrics',
+    summary: 'What Prometheus reads, exposition format 0.0.4',
+    responses: {
+      200: { description: 'metrics', contentType: 'text/plain; version=0.0.4', schema: z.string() },
+    },
+  },
   getMaps: {
     method: 'get',
     path: '/map',

@@ -20,7 +20,17 @@ export interface ApiServerOptions {
   mode?: number;
   group?: string;
   log: Logger;
+  /** Told of every answered operation; streams count until their beginning. */
+  observe?: RequestObserver;
 }
+
+/** One request that was answered. `path` is the operation's, with its parameters' names. */
+export type RequestObserver = (request: {
+  method: string;
+  path: string;
+  status: number;
+  seconds: number;
+}) => void;
 
 /** A running server. `close` ends streams at once, lets other requests finish, and removes the socket. */
 export interface ApiServer {
@@ -178,6 +188,8 @@ function implement(handlers: AgentHandlers, streams: Set<AbortController>): Impl
     },
     getIps: async (_, c) => c.json(await handlers.ips()),
     getServices: async (_, c) => c.json(await handlers.services()),
+    getMetrics: async (_, c) =>
+      c.text(await handlers.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
     getMaps: async (_, c) => c.json(await handlers.maps()),
     getBpf: async ({ params, query }, c) => c.json(await handlers.bpf(params.table, query.endpoint)),
     getMonitor: ({ query }, c) => {
@@ -197,24 +209,40 @@ function implement(handlers: AgentHandlers, streams: Set<AbortController>): Impl
   };
 }
 
+interface Env {
+  Variables: { answered?: (status: number) => void };
+}
+
 /** The application alone: every operation with its requests checked and its failures turned into JSON. */
 export function createApp(
   handlers: AgentHandlers,
   log: Logger,
   streams: Set<AbortController> = new Set(),
-): Hono {
-  const app = new Hono();
+  observe: RequestObserver = () => {},
+): Hono<Env> {
+  const app = new Hono<Env>();
   const implementation = implement(handlers, streams);
   for (const [name, operation] of Object.entries(operations) as [OperationName, Operation][]) {
     const run = implementation[name] as (input: unknown, c: Context) => Response | Promise<Response>;
     app.on(operation.method, `/v1${operation.path.replace(/\{(\w+)\}/g, ':$1')}`, async c => {
+      const begin = performance.now();
+      c.set('answered', (status: number) =>
+        observe({
+          method: c.req.method,
+          path: `/v1${operation.path}`,
+          status,
+          seconds: (performance.now() - begin) / 1000,
+        }),
+      );
       const input = {
         params: parse(operation.params, c.req.param(), 'path'),
         query: parse(operation.query, c.req.query(), 'query'),
         headers: parse(operation.headers, c.req.header(), 'header'),
         body: operation.body && parse(operation.body, await jsonBody(c), 'body'),
       };
-      return await run(input, c);
+      const response = await run(input, c);
+      c.get('answered')?.(response.status);
+      return response;
     });
   }
   app.notFound(c =>
@@ -234,6 +262,7 @@ export function createApp(
   app.onError((error, c) => {
     const status = statusOf(error);
     if (status === 500) log.error('request failed', { method: c.req.method, path: c.req.path, error });
+    c.get('answered')?.(status);
     return c.json(problemOf(error), status as ContentfulStatusCode);
   });
   return app;
@@ -245,7 +274,7 @@ export function createApp(
  */
 export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const streams = new Set<AbortController>();
-  const app = createApp(options.handlers, options.log, streams);
+  const app = createApp(options.handlers, options.log, streams, options.observe);
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
   const removeSocket = await listenOnSocket(server, {
     path: options.socketPath,

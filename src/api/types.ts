@@ -114,11 +114,23 @@ export interface StatusResponse {
   proxy: { ip?: string; redirects: number; 'port-range': string } | null;
   'identity-range': { 'min-identity': number; 'max-identity': number };
   hubble: { state: 'Ok' | 'Disabled'; metrics?: string };
-  'bpf-maps': { 'dynamic-size-ratio'?: number; maps: { name: string; size: number }[] };
+  'bpf-maps': { 'dynamic-size-ratio'?: number; maps: MapUsage[] };
   encryption?: { mode: string };
   cluster: ClusterHealth;
   /** Probes that did not report in time: name to time of the last report. */
   stale?: Record<string, string>;
+}
+
+/** How full an eBPF map is. */
+export interface MapUsage {
+  /** As people know it: `IP cache`. */
+  name: string;
+  /** The map itself: `cilium_ipcache`. */
+  map?: string;
+  /** Entries that fit; bytes for the ring buffer of events. */
+  size: number;
+  /** Entries in use, where that means something. */
+  entries?: number;
 }
 
 /** `GET /v1/config`. */
@@ -414,6 +426,8 @@ export interface AgentHandlers {
   nodes(): Promise<NodeModel[]>;
   identities(): Promise<IdentityModel[]>;
   ips(): Promise<IpModel[]>;
+  /** Text in the exposition format of Prometheus. */
+  metrics(): string | Promise<string>;
   maps(): Promise<MapModel[]>;
   services(): Promise<ServiceModel[]>;
   /** `argument` is the endpoint id of `policy`. */

@@ -33,7 +33,8 @@ export class Journal {
     this.#fsync = options.fsync;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const bytes = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
-    const good = this.#replay(bytes);
+    const { good, records } = replay(bytes, this.#entries);
+    this.#records = records;
     this.lostBytes = bytes.length - good;
     this.#fd = openSync(path, 'a', 0o600);
     if (this.lostBytes > 0) ftruncateSync(this.#fd, good);
@@ -69,20 +70,6 @@ export class Journal {
     closeSync(this.#fd);
   }
 
-  #replay(bytes: Buffer): number {
-    let good = 0;
-    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, good)) {
-      const line = bytes.toString('utf8', good, end);
-      const record = decode(line);
-      if (record === undefined) break;
-      if ('v' in record) this.#entries.set(record.k, record.v);
-      else this.#entries.delete(record.k);
-      this.#records++;
-      good = end + 1;
-    }
-    return good;
-  }
-
   #append(record: { k: string; v?: unknown }): void {
     writeSync(this.#fd, encode(record));
     if (this.#fsync) fsyncSync(this.#fd);
@@ -101,6 +88,28 @@ export class Journal {
     this.#fd = openSync(this.#path, 'a', 0o600);
     this.#records = this.#entries.size;
   }
+}
+
+/** What a journal holds, without owning or changing its file. Empty when there is none. */
+export function readJournal(path: string): Map<string, unknown> {
+  const entries = new Map<string, unknown>();
+  if (existsSync(path)) replay(readFileSync(path), entries);
+  return entries;
+}
+
+/** Carries out the records up to the first damaged one. `good` is how many bytes those have. */
+function replay(bytes: Buffer, entries: Map<string, unknown>): { good: number; records: number } {
+  let good = 0;
+  let records = 0;
+  for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, good)) {
+    const record = decode(bytes.toString('utf8', good, end));
+    if (record === undefined) break;
+    if ('v' in record) entries.set(record.k, record.v);
+    else entries.delete(record.k);
+    records++;
+    good = end + 1;
+  }
+  return { good, records };
 }
 
 function encode(record: { k: string; v?: unknown }): string {

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { addAgentLists } from './commands/agent.ts';
 import { addBpf } from './commands/bpf.ts';
+import { addCleanup } from './commands/cleanup.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addMetrics } from './commands/metrics.ts';
 import { addMonitor } from './commands/monitor.ts';
 import { addObjects } from './commands/objects.ts';
 import { addStatus } from './commands/status.ts';
@@ -48,6 +50,8 @@ export async function createProgram(argv: string[]): Promise<Command> {
   addAgentLists(program);
   addBpf(program);
   addMonitor(program);
+  addMetrics(program);
+  addCleanup(program);
   addObjects(program);
   addApiServer(program);
   if (!argv.some(word => !word.startsWith('-')) || argv.some(word => NEEDS_LAB.has(word))) {

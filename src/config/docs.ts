@@ -37,7 +37,13 @@ export function settingsMarkdown(): string {
     .filter(row => row.status === 'built')
     .map(row => {
       const initial = row.default === undefined ? '' : flatText(row.default);
-      return [`\`${row.path}\``, `\`${row.flat}\``, kindOf(row), initial && `\`${initial}\``, row.doc];
+      return [
+        `\`${row.path}\``,
+        row.flat === undefined ? '' : `\`${row.flat}\``,
+        kindOf(row),
+        initial && `\`${initial}\``,
+        row.doc,
+      ];
     });
   const lines = [
     '# Helm values',

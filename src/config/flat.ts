@@ -34,6 +34,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
   checkCombinations(resolved, at);
   const get = <T extends SettingValue>(path: string): T => resolved.get(path) as T;
   const nativeRange = resolved.get('ipv4NativeRoutingCIDR') as string | undefined;
+  const serveAddress = resolved.get('prometheus.serveAddr') as string | undefined;
   return Object.freeze({
     clusterName: get<string>('cluster.name'),
     ipamMode: get<string>('ipam.mode') as IpamMode,
@@ -49,6 +50,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     tcx: get<string>('bpf.tcx') as TcxMode,
     mtu: get<number>('MTU'),
     devices: get<readonly string[]>('devices'),
+    ...(serveAddress === undefined ? {} : { prometheusServeAddr: serveAddress }),
     flat: Object.freeze(
       Object.fromEntries(Object.entries(complete).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))),
     ),

@@ -36,12 +36,19 @@ const boolean: SettingType = { kind: 'boolean' };
 
 function built(
   path: string,
-  flat: string,
+  flat: string | undefined,
   type: SettingType,
   initial: SettingValue | undefined,
   doc: string,
 ): Setting {
-  return { path, flat, type, status: 'built', doc, ...(initial === undefined ? {} : { default: initial }) };
+  return {
+    path,
+    type,
+    status: 'built',
+    doc,
+    ...(flat === undefined ? {} : { flat }),
+    ...(initial === undefined ? {} : { default: initial }),
+  };
 }
 
 /** A switch whose feature does not exist yet; its flat key says `false`. */
@@ -165,6 +172,19 @@ export const settings: readonly Setting[] = [
     { kind: 'texts', pattern: /^[^\s/]{1,15}$/, meaning: 'a device name' },
     [],
     "The node's network devices; none means that they are found by themselves.",
+  ),
+  built('prometheus.enabled', undefined, boolean, false, 'Every agent serves metrics for Prometheus.'),
+  built('prometheus.port', undefined, { kind: 'integer', min: 1, max: 65535 }, 9962, 'Where it does so.'),
+  built(
+    'prometheus.serveAddr',
+    'prometheus-serve-addr',
+    {
+      kind: 'text',
+      pattern: /^(\[[0-9a-fA-F:]+\]|[\w.-]*):\d{1,5}$/,
+      meaning: 'an address and port such as 127.0.0.1:9962, or :9962',
+    },
+    undefined,
+    'The same as address and port; without it, all addresses when `prometheus.enabled`.',
   ),
   later('kubeProxyReplacement', 'kube-proxy-replacement', 'Services in eBPF.'),
   later('bpf.masquerade', 'enable-bpf-masquerade', 'Masquerading in eBPF.'),

@@ -32,6 +32,8 @@ export interface AgentConfig {
   readonly mtu: number;
   /** Network devices to attach to; empty means found by themselves. */
   readonly devices: readonly string[];
+  /** `[ADDRESS]:PORT` where metrics are served; nowhere when absent. */
+  readonly prometheusServeAddr?: string;
   /** Every flat key, defaults filled in: what `config view` prints. */
   readonly flat: Readonly<Record<string, string>>;
 }

@@ -89,6 +89,8 @@ export function valuesToFlat(values: Values): { flat: Record<string, string>; wa
     if (raw !== undefined && raw !== null) resolved.set(row.path, readValue(row, raw, at(row.path)));
     else if (row.default !== undefined) resolved.set(row.path, row.default);
   }
+  if (resolved.get('prometheus.enabled') === true && !resolved.has('prometheus.serveAddr'))
+    resolved.set('prometheus.serveAddr', `:${resolved.get('prometheus.port')}`);
   warnings.push(...checkCombinations(resolved, at));
   const flat: Record<string, string> = {};
   for (const row of settings) {

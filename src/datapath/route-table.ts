@@ -7,7 +7,8 @@ export type RouteSpec = Pick<Route, 'dst' | 'ifindex' | 'scope'> &
   Partial<Pick<Route, 'gateway' | 'src' | 'mtu'>>;
 
 const MAIN_TABLE = 254;
-const JOURNAL = 'route/';
+/** Prefix of the journal's notes of routes with a gateway. */
+export const ROUTE_NOTES = 'route/';
 
 /**
  * The node's own routes. Since they carry `proto kernel` as Cilium's do, ours are told apart by where they go:
@@ -34,7 +35,7 @@ export class RouteTarget implements Target<RouteSpec, Route> {
         r.protocol === 'kernel' &&
         !r.dst.includes(':') &&
         ((r.ifindex !== undefined && ours.has(r.ifindex)) ||
-          (r.gateway !== undefined && this.#journal.get(JOURNAL + r.dst) !== undefined)),
+          (r.gateway !== undefined && this.#journal.get(ROUTE_NOTES + r.dst) !== undefined)),
     );
     return new Map(routes.map(r => [r.dst, r]));
   }
@@ -49,14 +50,14 @@ export class RouteTarget implements Target<RouteSpec, Route> {
   blocked = (want: RouteSpec): boolean => want.ifindex !== undefined && !this.#usable.has(want.ifindex);
 
   async update(_key: string, want: RouteSpec): Promise<void> {
-    if (want.gateway !== undefined) this.#journal.put(JOURNAL + want.dst, { gateway: want.gateway });
+    if (want.gateway !== undefined) this.#journal.put(ROUTE_NOTES + want.dst, { gateway: want.gateway });
     await this.#rtnl.replaceRoute({ ...want, protocol: 'kernel', table: MAIN_TABLE, type: 'unicast' });
   }
 
   async delete(key: string, have: Route | undefined): Promise<void> {
     const present = have ?? (await this.read()).get(key);
     if (present) await this.#rtnl.deleteRoute(present);
-    this.#journal.delete(JOURNAL + key);
+    this.#journal.delete(ROUTE_NOTES + key);
   }
 }
 

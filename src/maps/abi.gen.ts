@@ -441,5 +441,6 @@ export const Maps = {
   cilium_policy_maps: { key: undefined, value: undefined, maxEntries: 4096, pinned: true },
   cilium_metrics: { key: 'metrics_key', value: 'metrics_value', maxEntries: 1024, pinned: true },
   cilium_runtime: { key: undefined, value: 'runtime_info', maxEntries: 1, pinned: true },
+  cilium_events_lost: { key: undefined, value: undefined, maxEntries: 1, pinned: true },
   cilium_events: { key: undefined, value: undefined, maxEntries: 1048576, pinned: true },
 } as const;

@@ -1,6 +1,7 @@
 import { EventType, eventCodec } from './abi.gen.ts';
 import { directionName, type MetricsRow } from './metrics.ts';
 import { sourceFileName } from './source.ts';
+import type { RawMap } from './typed.ts';
 
 /** One record of `cilium_events`. */
 export interface DatapathEvent {
@@ -39,4 +40,12 @@ export function decodeEvent(sample: Uint8Array): DatapathEvent | undefined {
     sourceFile: sourceFileName(sourceFile),
     packet: packet.subarray(0, Math.min(capturedBytes, packet.length)),
   };
+}
+
+/** `cilium_events_lost`: how many events found the ring buffer full since the map was made, on all CPUs. */
+export function eventsLost(map: RawMap): bigint {
+  const perCpu = map.lookup(Buffer.alloc(4)) ?? Buffer.alloc(0);
+  let sum = 0n;
+  for (let offset = 0; offset < perCpu.length; offset += 8) sum += perCpu.readBigUInt64LE(offset);
+  return sum;
 }

@@ -2,6 +2,7 @@ import { codeOf, messageOf } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
 import { createClient } from '../cluster/index.ts';
 import { parseFlat, readConfigDir, unknownFlatKeys } from '../config/index.ts';
+import { ServiceNotifier } from '../kernel/notify.ts';
 import { runOperator } from './operator.ts';
 import { operatorUsage, parseOperatorOptions } from './options.ts';
 
@@ -19,16 +20,20 @@ async function main(): Promise<void> {
   const config = parseFlat(flat);
   for (const key of unknownFlatKeys(flat)) log.warn('configuration key has no effect', { key });
   const client = createClient(options.kubeconfig, { log, userAgent: 'fimbria-operator' });
+  const notifier = new ServiceNotifier(process.env);
   const abort = new AbortController();
   const stop = (signal: string): void => {
     if (abort.signal.aborted) return;
     log.info('stopping; nodes keep their ranges', { signal });
+    notifier.stopping();
     setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
     abort.abort();
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
   log.info('starting', { server: client.config.server, identity: options.identity });
+  // Waiting for the lease is this process's work, too.
+  notifier.ready();
   try {
     await runOperator({ client, config, identity: options.identity, log }, abort.signal);
   } finally {

@@ -312,6 +312,7 @@ export function fakeHandlers(replace: Partial<AgentHandlers> = {}): AgentHandler
       { name: 'cilium_metrics', errors: 0, cached: false },
       { name: 'cilium_lxc', entries: 5, errors: 0, cached: true },
     ],
+    metrics: () => '# HELP cilium_endpoint Endpoints.\n# TYPE cilium_endpoint gauge\ncilium_endpoint 3\n',
     services: async () => [],
     bpf: (async (table: string, argument?: string) => {
       if (table === 'endpoint') {

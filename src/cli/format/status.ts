@@ -98,7 +98,15 @@ function serviceDetails(status: StatusResponse): string {
 function mapSizes({ 'bpf-maps': maps }: StatusResponse): string {
   const ratio = maps['dynamic-size-ratio'] ?? 0;
   const sizing = ratio > 0 && ratio <= 1 ? `on (ratio: ${ratio.toFixed(6)})` : 'off';
-  const rows = [['  Name', 'Size'], ...maps.maps.map(({ name, size }) => [`  ${name}`, String(size)])];
+  const counted = maps.maps.some(map => map.entries !== undefined);
+  const rows = [
+    ['  Name', 'Size', ...(counted ? ['Pressure'] : [])],
+    ...maps.maps.map(({ name, size, entries }) => [
+      `  ${name}`,
+      String(size),
+      ...(entries === undefined ? [] : [`${((100 * entries) / size).toFixed(1)} %`]),
+    ]),
+  ];
   return `BPF Maps:\tdynamic sizing: ${sizing}\n${table(rows, { minWidth: 0 })}`;
 }
 

@@ -1,0 +1,52 @@
+import { packageVersion } from '../../base/paths.ts';
+import { reservedIdentities } from '../../identity/index.ts';
+import { metricsMap } from '../../maps/metrics.ts';
+import type { AgentParts } from '../agent.ts';
+import { metricFamilies } from './families.ts';
+import { Histogram } from './histogram.ts';
+import { LogCounts } from './log-counts.ts';
+import { renderMetrics } from './text.ts';
+
+export { MetricsServer, parseMetricsAddress } from './server.ts';
+
+/** What is counted while the agent runs, beside what can be asked of its parts at any time. */
+export class AgentMetrics {
+  readonly apiTimes = new Histogram();
+  readonly logs = new LogCounts();
+
+  /** The text of one scrape. Milliseconds at most: nothing is walked that grows with the cluster. */
+  render(parts: AgentParts): string {
+    const { datapath, endpoints, view } = parts;
+    const { user, system } = process.cpuUsage();
+    const { bootstrapSeconds } = parts.readiness;
+    return renderMetrics(
+      metricFamilies({
+        version: packageVersion(),
+        nodeName: parts.node.name,
+        clusterName: parts.config.clusterName,
+        // What is in the store was admitted; the node itself has a place in `endpoint list`, too.
+        endpointStates: { ready: endpoints.store.list().length + 1 },
+        ipam: parts.pool.usage(),
+        maps: parts.maps.list(),
+        datapath: metricsMap(datapath.programs.map('cilium_metrics')).rows(),
+        controllers: parts.controllers.status(),
+        ...(bootstrapSeconds === undefined ? {} : { bootstrapSeconds }),
+        apiTimes: this.apiTimes.samples(),
+        logLines: this.logs.samples(),
+        cluster: parts.prober.summary(),
+        identities: {
+          reserved: Object.keys(reservedIdentities).length,
+          cluster_local: view.identities.list().length,
+        },
+        repaired: parts.drift.summary,
+        eventsLost: parts.monitor.lost,
+        monitorClients: parts.monitor.clients,
+        process: {
+          residentBytes: process.memoryUsage.rss(),
+          cpuSeconds: (user + system) / 1e6,
+          startSeconds: performance.timeOrigin / 1000,
+        },
+      }),
+    );
+  }
+}
