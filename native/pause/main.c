@@ -274,13 +274,33 @@ static void __attribute__((noreturn)) become(char **command)
 	exit(code);
 }
 
+/* Passes on why CMD has not begun; false when it has: then the pipe just ends. */
+static bool tell_failure(int begun)
+{
+	char why[256];
+	ssize_t bytes;
+
+	do
+		bytes = read(begun, why, sizeof(why));
+	while (bytes < 0 && errno == EINTR);
+	close(begun);
+	if (bytes <= 0)
+		return false;
+	dprintf(report_fd(), "%.*s", (int)bytes, why);
+	return true;
+}
+
 static int supervise(const struct options *o)
 {
 	struct sigaction forward = { .sa_handler = forward_signal };
 	sigset_t blocked, before;
+	int begun[2];
+	bool failed;
 	int status;
 	pid_t pid;
 
+	if (pipe2(begun, O_CLOEXEC) < 0)
+		die("pipe");
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
@@ -292,20 +312,25 @@ static int supervise(const struct options *o)
 		/* Whoever kills us ends the command too. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		sigprocmask(SIG_SETMASK, &before, NULL);
-		close(ready_fd);
-		ready_fd = -1;
+		if (ready_fd >= 0) {
+			close(ready_fd);
+			ready_fd = begun[1];
+		}
 		become(o->command);
 	}
+	close(begun[1]);
 	child_pid = pid;
 	sigaction(SIGTERM, &forward, NULL);
 	sigaction(SIGINT, &forward, NULL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	say_ready();
+	failed = tell_failure(begun[0]);
+	if (!failed)
+		say_ready();
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			die("wait for %s", o->command[0]);
 	}
-	if (o->status_file)
+	if (o->status_file && !failed)
 		write_status(o->status_file, status);
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

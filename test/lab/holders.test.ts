@@ -116,11 +116,15 @@ test.serial(
     };
     const exits = await run('exits', 'sh', '-c', 'exit 7');
     const killed = await run('killed', 'sh', '-c', 'kill -9 $$');
-    const missing = await run('missing', '/no/such/program');
-    t.deepEqual(await waitGone([exits.pid, killed.pid, missing.pid], 10_000), []);
+    // A command that cannot begin is no container that ran and failed: who starts it hears why.
+    await t.throwsAsync(run('missing', '/no/such/program'), {
+      code: 'START_FAILED',
+      message: 'start container missing: run /no/such/program: No such file or directory',
+    });
+    t.deepEqual(await waitGone([exits.pid, killed.pid], 10_000), []);
     t.is(readFileSync(exits.statusFile, 'utf8'), 'exit 7\n');
     t.is(readFileSync(killed.statusFile, 'utf8'), 'signal 9\n');
-    t.is(readFileSync(missing.statusFile, 'utf8'), 'exit 127\n');
+    t.false(existsSync(join(dir, 'missing')));
 
     const pidFile = join(dir, 'pid');
     const sleeper = await run(
