@@ -7,7 +7,7 @@
  * Nothing of the machine is touched but namespaces, labs and files of the bench's own, which it takes away again.
  */
 import { writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { packetTime } from './ebpf.ts';
 import { ipcacheCurve } from './ipcache.ts';
@@ -33,7 +33,7 @@ const VXLAN = ['routingMode=tunnel', 'tunnelProtocol=vxlan', 'bpf.hostLegacyRout
 
 const FULL = {
   rounds: 21,
-  extraRounds: 20,
+  extraRounds: 10,
   sliceMs: 150,
   streamMs: 40,
   streamSlices: 9,
@@ -53,6 +53,9 @@ const QUICK = {
   pods: [10, 50],
   entries: [1_000, 10_000, 100_000],
 };
+
+/** Above this load average the machine has other things to do than this. */
+const BUSY_LOAD = 1;
 
 const say = (text: string): void => void process.stdout.write(`==> ${text}\n`);
 const progress = (text: string): void => void process.stdout.write(`    ${text}\n`);
@@ -157,9 +160,12 @@ async function main(): Promise<void> {
       cpus: cpus().length,
       memoryGiB: Math.round(totalmem() / 2 ** 30),
       node: process.version,
+      loadBefore: Number(loadavg()[0]!.toFixed(2)),
     },
     settings: { ...size, only, cpu: Number(values.cpu) },
   };
+  if (loadavg()[0]! > BUSY_LOAD)
+    say(`load average ${loadavg()[0]!.toFixed(1)}: the machine is busy; ratios hold, milliseconds do not`);
   await measure(results, size, only, Number(values.cpu));
   process.stdout.write(report(results));
   if (values.output) {

@@ -67,17 +67,22 @@ export interface PluginCall {
   readonly args?: string;
 }
 
+const hasEnded = (): Error => new Error('the helper bench-netns has ended');
+
 /** A helper that holds network namespaces and runs plugins in one of them; what it holds ends with it. */
 export class NetnsHost {
   static readonly #all = new Set<NetnsHost>();
   readonly #child: ChildProcess;
   readonly #waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = [];
 
+  #ended = false;
+
   private constructor(child: ChildProcess) {
     this.#child = child;
     createInterface({ input: child.stdout! }).on('line', line => this.#waiting.shift()?.resolve(line));
     child.once('close', () => {
-      for (const { reject } of this.#waiting.splice(0)) reject(new Error('the helper bench-netns has ended'));
+      this.#ended = true;
+      for (const { reject } of this.#waiting.splice(0)) reject(hasEnded());
     });
     child.stdin!.on('error', () => {});
     NetnsHost.#all.add(this);
@@ -122,13 +127,14 @@ export class NetnsHost {
 
   async end(): Promise<void> {
     NetnsHost.#all.delete(this);
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (this.#ended) return;
     const ended = once(this.#child, 'close');
     this.#child.stdin!.end();
     await ended;
   }
 
   #ask(line: string): Promise<string> {
+    if (this.#ended) return Promise.reject(hasEnded());
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#child.stdin!.write(`${line}\n`);

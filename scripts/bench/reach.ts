@@ -1,6 +1,6 @@
 import type { Results } from './report.ts';
 import type { Outcome } from './rounds.ts';
-import { isNoisy } from './stats.ts';
+import { isNoisy, NOISY_CALLS } from './stats.ts';
 
 /** One figure that the project wants to reach, and where it stands. */
 export interface ReachRow {
@@ -39,6 +39,7 @@ function figures(results: Results): Figure[] {
   const times = { unit: '', digits: 2 };
   const ms = { unit: ' ms', digits: 1 };
   const adds = scale?.add['fimbria'];
+  const noisyAdds = adds !== undefined && isNoisy(adds, NOISY_CALLS);
   return [
     {
       figure: 'same-node TCP_RR / bare veth pair',
@@ -96,6 +97,7 @@ function figures(results: Results): Figure[] {
       ...ms,
       most: 5,
       value: adds?.p50,
+      noisy: noisyAdds,
       peers: 'ptp 14; bridge 15; Cilium 204',
     },
     {
@@ -103,6 +105,7 @@ function figures(results: Results): Figure[] {
       ...ms,
       most: 20,
       value: adds?.p99,
+      noisy: noisyAdds,
       peers: 'Cilium, the first one 3,700',
     },
     {
@@ -111,6 +114,7 @@ function figures(results: Results): Figure[] {
       digits: 0,
       least: 100,
       value: scale?.podsPerSecond['fimbria'],
+      noisy: noisyAdds,
       peers: 'Cilium 5',
     },
     {

@@ -3,6 +3,7 @@ import type { IpcachePoint } from './ipcache.ts';
 import { reachRows } from './reach.ts';
 import type { Outcome } from './rounds.ts';
 import type { ScaleResult } from './scale.ts';
+import { isNoisy, NOISY_CALLS } from './stats.ts';
 
 /** All that a run found; also what `--output` writes. */
 export interface Results {
@@ -68,6 +69,7 @@ function scaleTables({ points, cleanReadyMs, firstAddMs, idleMemoryMb, away }: S
       fixed(point.del[name]!.p50),
       fixed(point.del[name]!.p99),
       fixed(point.podsPerSecond[name]!, 0),
+      [point.add[name]!, point.del[name]!].some(s => isNoisy(s, NOISY_CALLS)) ? 'NOISY' : '',
     ]),
   );
   const agent = points.map(point => [
@@ -79,7 +81,7 @@ function scaleTables({ points, cleanReadyMs, firstAddMs, idleMemoryMb, away }: S
   ]);
   return [
     '\nCNI plugins, from start to exit, in turns; ms\n',
-    table(['', 'ADD p50', 'p99', 'DEL p50', 'p99', 'pods/s'], plugins),
+    table(['', 'ADD p50', 'p99', 'DEL p50', 'p99', 'pods/s', ''], plugins),
     '\nThe agent over the pods of its node; round trip p50 in µs between two of them\n',
     table(['', 'MB', 'MB restarted', 'ready ms', ...names.map(name => `rr ${name}`)], agent),
     `  clean node: ready after ${fixed(cleanReadyMs, 0)} ms, first ADD ${fixed(firstAddMs)} ms; idle ${fixed(idleMemoryMb, 0)} MB\n`,

@@ -49,5 +49,8 @@ export function pairedRatios(
 /** Above this spread of its paired ratios a case is too noisy to be ranked. */
 export const NOISY_SPREAD = 0.08;
 
+/** The same for single calls of a plugin, which differ by nature. */
+export const NOISY_CALLS = 0.5;
+
 /** Whether values lie too far apart to say anything by their median. Pure. */
 export const isNoisy = (summary: Summary, limit = NOISY_SPREAD): boolean => !(summary.spread <= limit);
