@@ -34,6 +34,7 @@ iproute2|shows devices and routes in the lab
 iputils-ping|sends the demo'\''s pings
 tcpdump|shows packets in the lab
 iperf3|measures throughput in the lab
+strace|kills an agent at a chosen system call in tests
 curl|sends the demo'\''s requests
 util-linux|enters namespaces (nsenter, unshare)
 procps|shows processes (ps)'

@@ -15,12 +15,15 @@
  * content, so a request that is repeated stays one file. Names that begin with
  * a dot are files being written; `lock` is the lock.
  *
- * Locking: flock() on `lock`. Plugins hold it shared while they write. The
- * agent holds it exclusively from before it replays the queue until its socket
- * listens, and removes each file when it has replayed it. A plugin that gets
- * the lock tries the socket once more before it writes; so either the agent has
- * yet to come for the lock and will find the file, or its socket answers.
- * The kernel drops the lock of whoever dies.
+ * Order: the agent replays the queue before its socket listens, before every
+ * ADD that finds something in it, and every few seconds, and removes each file
+ * when it has done it. So a DEL that was queued while the agent came up is late
+ * at most, and never done after an ADD that the runtime called later.
+ *
+ * Locking: flock() on `lock`. Plugins hold it shared while they write; whoever
+ * holds it exclusively, such as somebody who repairs the queue by hand, keeps
+ * them out. A plugin that gets the lock tries the socket once more before it
+ * writes. The kernel drops the lock of whoever dies.
  */
 #define _GNU_SOURCE
 #include "queue.h"

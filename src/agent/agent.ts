@@ -24,7 +24,7 @@ import { claimOwnAddresses, learnNode, type NodeIdentity, podCidrsOf } from './b
 import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
 import { writeCniConfig } from './cni-config.ts';
-import { replayDeleteQueue } from './delete-queue.ts';
+import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
 import { DriftWatch } from './drift.ts';
 import { agentHandlers } from './handlers.ts';
 import { ensureHealthEndpoint, HealthProber, HealthResponder, probeIcmp } from './health.ts';
@@ -150,6 +150,8 @@ export class Agent {
       onChange: () => inbound?.endpointsChanged(),
       log: log.for('endpoint'),
     };
+    // Before anything else asks for an id, so that it stays this one.
+    const hostEndpoint = hostEndpointId(store, journal);
     const restored = await restoreEndpoints(endpoints, await rtnl.links());
     if (restored.restored + restored.gone + restored.swept > 0)
       log.info('restored endpoints', { ...restored });
@@ -178,10 +180,19 @@ export class Agent {
       routeMtu,
       log: log.for('inbound'),
     });
+    const queue = join(dirname(options.socket), 'deleteQueue');
+    // One replay at a time, whoever asks for it: a file is done once.
+    const replay = controllers.add({
+      name: 'delete-queue',
+      intervalMs: QUEUE_INTERVAL_MS,
+      run: async () =>
+        void (await replayDeleteQueue(queue, (request: CniRequest) => cni.handle(request), log)),
+    });
     const cni = new CniHandler({
       endpoints,
       addressing: () => ({ routerIpv4, routeMtu }),
       notReady: () => readiness.why,
+      queuedDeletes: () => (hasQueuedDeletes(queue) ? replay.trigger() : undefined),
     });
     const monitor = this.#own(
       'monitor',
@@ -200,7 +211,7 @@ export class Agent {
       node,
       routerIpv4,
       healthIpv4,
-      hostEndpointId: hostEndpointId(store, journal),
+      hostEndpointId: hostEndpoint,
       deviceMtu,
       routeMtu,
       networkDevices,
@@ -238,6 +249,8 @@ export class Agent {
     });
     this.#own('drift watch', watch);
     await inbound.first();
+    // Before the first ADD can come, so that none waits for it.
+    await replay.trigger().catch(() => {});
     mkdirSync(dirname(options.socket), { recursive: true });
     const server = await createApiServer({
       handlers: agentHandlers(parts, log.for('api')),
@@ -350,25 +363,17 @@ export class Agent {
       },
     });
     inbound.onEndpointsChanged(() => endpointSync.kick());
+    view.endpoints.on({
+      // Somebody deleted one, or it went with an earlier pod of the same name: it is made anew.
+      deleted: ({ metadata: { namespace, name } }) =>
+        void (endpoints.store.byPod(`${namespace}/${name}`) && endpointSync.kick()),
+    });
     const probing = controllers.add({
       name: 'cilium-health-ep',
       intervalMs: PROBE_INTERVAL_MS,
       run: () => parts.prober.probe([inbound.self(), ...view.peers(node.name)], node.name),
     });
     view.nodes.on({ added: () => probing.kick(), updated: () => probing.kick() });
-    const queue = join(dirname(parts.options.socket), 'deleteQueue');
-    controllers
-      .add({
-        name: 'delete-queue',
-        intervalMs: QUEUE_INTERVAL_MS,
-        run: async () =>
-          void (await replayDeleteQueue(
-            queue,
-            (request: CniRequest) => parts.cni.handle(request),
-            this.#log,
-          )),
-      })
-      .kick();
     for (const controller of [nodeSync, endpointSync, probing]) controller.kick();
   }
 }

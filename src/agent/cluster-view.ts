@@ -103,6 +103,7 @@ function pickEndpoint(endpoint: CiliumEndpoint): CiliumEndpoint {
       name: endpoint.metadata.name,
       ...(endpoint.metadata.namespace ? { namespace: endpoint.metadata.namespace } : {}),
       ...(endpoint.metadata.uid ? { uid: endpoint.metadata.uid } : {}),
+      ...(endpoint.metadata.ownerReferences ? { ownerReferences: endpoint.metadata.ownerReferences } : {}),
     },
     status: {
       ...(id === undefined ? {} : { id }),

@@ -24,6 +24,8 @@ export interface CniDeps {
   addressing(): CniAddressing;
   /** Why pods cannot be set up yet; undefined when they can. */
   notReady(): string | undefined;
+  /** Carries out the DELs that wait in the plugin's queue; undefined when none does. */
+  queuedDeletes(): Promise<void> | undefined;
 }
 
 /**
@@ -57,6 +59,8 @@ export class CniHandler {
       if (request.command === 'STATUS') return this.#status(cniVersion);
       if (request.command === 'GC') return { status: 200, body: await this.#gc(config) };
       const containerId = required(request.env, 'CNI_CONTAINERID');
+      // A DEL that was queued came before this ADD: done later, it would take the new endpoint away.
+      if (request.command === 'ADD') await this.#deps.queuedDeletes();
       return await this.#lock.run(containerId, () => this.#perContainer(request, containerId, cniVersion));
     } catch (error) {
       return failure(cniVersion, error);

@@ -3,6 +3,11 @@ import { join } from 'node:path';
 import type { CniReply, CniRequest } from '../api/types.ts';
 import type { Logger } from '../base/log.ts';
 
+/** Whether a DEL waits in the queue. */
+export function hasQueuedDeletes(directory: string): boolean {
+  return existsSync(directory) && readdirSync(directory).some(isRequest);
+}
+
 /**
  * Carries out the DELs that the plugin queued while no agent answered (`native/cni/queue.c` writes one JSON file
  * each: command, env, stdin). A file goes when its DEL was done; a damaged one goes with a warning, since it can
@@ -16,7 +21,7 @@ export async function replayDeleteQueue(
   if (!existsSync(directory)) return 0;
   let done = 0;
   for (const name of readdirSync(directory)) {
-    if (!name.endsWith('.json')) continue;
+    if (!isRequest(name)) continue;
     const path = join(directory, name);
     const request = parse(path);
     if (!request) log.warn('dropped a damaged file of the delete queue', { path });
@@ -32,6 +37,11 @@ export async function replayDeleteQueue(
   }
   if (done > 0) log.info('carried out queued DELs', { count: done });
   return done;
+}
+
+/** Names that begin with a dot are files being written. */
+function isRequest(name: string): boolean {
+  return name.endsWith('.json') && !name.startsWith('.');
 }
 
 function parse(path: string): CniRequest | undefined {

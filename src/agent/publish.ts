@@ -76,7 +76,7 @@ export async function publishEndpoints(
     const [namespace, name] = key.split('/') as [string, string];
     const present = view.endpoints.get(name, namespace);
     if (present && sameStatus(present, object)) continue;
-    if (present) await client.patch('CiliumEndpoint', name, { status: object.status }, { namespace });
+    if (present) await client.patch('CiliumEndpoint', name, oursOf(object), { namespace });
     else await createOrPatch(client, object, name, namespace);
   }
 }
@@ -94,7 +94,7 @@ async function createOrPatch(
     // The namespace or the pod is going away: there is nobody to tell about.
     if (code === 'NOT_FOUND' || code === 'FORBIDDEN') return;
     if (code !== 'ALREADY_EXISTS') throw error;
-    await client.patch('CiliumEndpoint', name, { status: object.status }, { namespace });
+    await client.patch('CiliumEndpoint', name, oursOf(object), { namespace });
   }
 }
 
@@ -126,9 +126,15 @@ function ciliumEndpoint(endpoint: Endpoint, nodeIpv4: string): CiliumEndpoint {
   };
 }
 
+/** What a pod's CiliumEndpoint must have; with the owner, since an earlier pod of that name may have had it. */
+function oursOf({ metadata, status }: CiliumEndpoint): object {
+  return { metadata: { ownerReferences: metadata.ownerReferences ?? null }, status };
+}
+
 function sameStatus(present: CiliumEndpoint, wanted: CiliumEndpoint): boolean {
   const key = (e: CiliumEndpoint): string =>
     JSON.stringify([
+      e.metadata.ownerReferences?.map(o => o.uid),
       e.status?.id,
       e.status?.identity?.id,
       e.status?.networking?.node,

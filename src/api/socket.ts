@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { chmod, chown, lstat, mkdir, rename, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rename, unlink } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { codeOf, FimbriaError, ignoring, messageOf } from '../base/errors.ts';
 
 /** The kernel's sun_path holds 108 bytes with the closing zero. */
@@ -76,6 +76,16 @@ export async function refuseIfAnswered(path: string): Promise<void> {
   });
 }
 
+/** Takes away the temporary names of predecessors that were killed before the rename. */
+async function removeDeadSockets(path: string): Promise<void> {
+  const prefix = `${basename(path)}.`;
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(prefix) || !/^\d+$/.test(name.slice(prefix.length))) continue;
+    const left = join(dirname(path), name);
+    if ((await isAnswered(left)) === false) await ignoring(['ENOENT'], () => unlink(left));
+  }
+}
+
 /**
  * Makes `server` listen at a path that nobody else answers at. The socket is bound under a temporary name and
  * renamed when its permissions are right, so it is never reachable with wider ones, and a dead predecessor is
@@ -98,7 +108,7 @@ export async function listenOnSocket(server: Server, options: SocketOptions): Pr
   const gid = options.group === undefined ? undefined : groupId(options.group);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   await refuseIfAnswered(path);
-  await ignoring(['ENOENT'], () => unlink(temporary));
+  await removeDeadSockets(path);
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void =>
       reject(

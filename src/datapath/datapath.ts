@@ -20,6 +20,7 @@ import {
   NET_DEVICE,
   type NodeDevices,
   OVERLAY_DEVICE,
+  removeOverlay,
 } from './devices.ts';
 import { type PinSpec, PinTarget } from './pins.ts';
 import { createPodLink, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
@@ -156,6 +157,8 @@ export class Datapath {
     datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
+    // Only now: until its programs are replaced, what runs may need it.
+    if (options.tunnelPort === undefined) await removeOverlay(rtnl);
     for (const address of [options.nodeIpv4, options.routerIpv4]) {
       datapath.endpoints.set(address, { host: true });
     }
@@ -201,16 +204,15 @@ export class Datapath {
         tcx: false,
       });
     }
-    await this.attachments.commit();
+    await this.attachments.commit(attachmentKeys(endpoint));
   }
 
   async detach(endpoint: LocalEndpoint): Promise<void> {
     this.#deviceTable.remove(endpoint.hostIfname);
     for (const name of deviceSysctls(endpoint.hostIfname).keys()) this.#sysctls.remove(name);
-    for (const direction of ['ingress', 'egress'] as const) {
-      this.attachments.remove(attachmentKey(endpoint.hostIfname, direction));
-    }
-    await this.attachments.commit();
+    const keys = attachmentKeys(endpoint);
+    for (const key of keys) this.attachments.remove(key);
+    await this.attachments.commit(keys);
     this.#pins.remove(policyMapName(endpoint.id));
     this.#policyMaps.remove(endpoint.id);
   }
@@ -344,4 +346,8 @@ export class Datapath {
   #desire(device: string, ifindex: number, direction: Direction, program: ProgramName, tcx: boolean): void {
     this.attachments.set(attachmentKey(device, direction), { device, ifindex, direction, program, tcx });
   }
+}
+
+function attachmentKeys(endpoint: LocalEndpoint): string[] {
+  return [attachmentKey(endpoint.hostIfname, 'ingress'), attachmentKey(endpoint.hostIfname, 'egress')];
 }

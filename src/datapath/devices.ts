@@ -90,11 +90,8 @@ async function ensureOverlay(
   options: DeviceOptions,
   log: Logger,
 ): Promise<Link | undefined> {
+  if (options.tunnelPort === undefined) return undefined;
   const present = await rtnl.link(OVERLAY_DEVICE);
-  if (options.tunnelPort === undefined) {
-    if (present) await rtnl.deleteLink(OVERLAY_DEVICE);
-    return undefined;
-  }
   if (present && present.kind !== 'vxlan') throw notOurs(OVERLAY_DEVICE, present.kind);
   if (!present) {
     await rtnl.createVxlan({
@@ -109,6 +106,12 @@ async function ensureOverlay(
   await rtnl.setLink(OVERLAY_DEVICE, { up: true, mtu: options.mtu });
   await setDeviceSysctls(OVERLAY_DEVICE);
   return mustFind(rtnl, OVERLAY_DEVICE);
+}
+
+/** Takes away the overlay device of an earlier configuration; one of another kind is somebody else's. */
+export async function removeOverlay(rtnl: Rtnetlink): Promise<void> {
+  const present = await rtnl.link(OVERLAY_DEVICE);
+  if (present?.kind === 'vxlan') await rtnl.deleteLink(OVERLAY_DEVICE);
 }
 
 async function mustFind(rtnl: Rtnetlink, name: string): Promise<Link> {

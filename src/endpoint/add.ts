@@ -26,6 +26,7 @@ export function hostIfname(containerId: string, ifname: string): string {
  */
 export async function addEndpoint(deps: EndpointDeps, request: AddRequest): Promise<Endpoint> {
   const { store, pool, datapath } = deps;
+  await store.left(request.containerId, request.ifname);
   const existing = store.byAttachment(request.containerId, request.ifname);
   if (existing) {
     throw new FimbriaError({

@@ -4,13 +4,17 @@ import type { Endpoint } from './types.ts';
 /**
  * Takes an endpoint away. When the promise resolves nothing finds the pod any more and its address is free; the
  * device follows in `finished` (deleting a veth holds the kernel's RTNL lock for tens of milliseconds, and the
- * namespace usually takes it along). Repeatable.
+ * namespace usually takes it along). Repeatable; an endpoint that left meanwhile is left alone, whoever has its id.
  */
 export async function removeEndpoint(
   deps: EndpointDeps,
   endpoint: Endpoint,
 ): Promise<{ finished: Promise<void> }> {
   await deps.datapath.expel(endpoint);
+  const known = deps.store.get(endpoint.id);
+  if (known?.hostIfname !== endpoint.hostIfname || known.createdAt !== endpoint.createdAt) {
+    return { finished: Promise.resolve() };
+  }
   deps.store.delete(endpoint.id);
   deps.pool.release(endpoint.ipv4, {
     kind: 'endpoint',
@@ -32,5 +36,6 @@ export async function removeEndpoint(
         error,
       }),
     );
+  deps.store.leaving(endpoint, finished);
   return { finished };
 }

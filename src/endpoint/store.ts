@@ -11,6 +11,7 @@ export class EndpointStore {
   readonly #journal: Journal;
   readonly #byId = new Map<number, Endpoint>();
   readonly #reservedIds = new Set<number>();
+  readonly #leaving = new Map<string, Promise<void>>();
 
   constructor(journal: Journal) {
     this.#journal = journal;
@@ -75,5 +76,24 @@ export class EndpointStore {
   delete(id: number): boolean {
     this.#journal.delete(PREFIX + id);
     return this.#byId.delete(id);
+  }
+
+  /**
+   * What a deleted endpoint leaves behind is being taken away until `finished`: nobody gets its id before, and
+   * `left` waits for it.
+   */
+  leaving(endpoint: Endpoint, finished: Promise<void>): void {
+    const attachment = attachmentId(endpoint.containerId, endpoint.ifname);
+    this.#reservedIds.add(endpoint.id);
+    this.#leaving.set(attachment, finished);
+    finished.finally(() => {
+      this.#reservedIds.delete(endpoint.id);
+      if (this.#leaving.get(attachment) === finished) this.#leaving.delete(attachment);
+    });
+  }
+
+  /** Resolves when nothing is left of an earlier endpoint of this attachment: a new one has the same device name. */
+  async left(containerId: string, ifname: string): Promise<void> {
+    await this.#leaving.get(attachmentId(containerId, ifname));
   }
 }

@@ -1,6 +1,12 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
-import { podOf } from '../../src/agent/cni.ts';
+import { CniHandler, podOf } from '../../src/agent/cni.ts';
 import { addResult } from '../../src/agent/cni-result.ts';
+import { hasQueuedDeletes, replayDeleteQueue } from '../../src/agent/delete-queue.ts';
+import { silent } from '../../src/base/log.ts';
+import type { EndpointDeps } from '../../src/endpoint/deps.ts';
 import type { Endpoint } from '../../src/endpoint/types.ts';
 
 const endpoint = {
@@ -40,4 +46,34 @@ test('the pod is found in CNI_ARGS whatever the order', t => {
   });
   t.is(podOf(''), undefined);
   t.is(podOf('K8S_POD_NAME=web'), undefined);
+});
+
+test('an ADD comes after the DELs that were queued before it', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'fimbria-test-queue-'));
+  const env = { CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0', CNI_NETNS: '/nowhere' };
+  const stdin = '{"cniVersion":"1.0.0"}';
+  writeFileSync(join(folder, 'a.json'), JSON.stringify({ command: 'DEL', env, stdin }));
+  writeFileSync(join(folder, '.17'), '{"command":"DEL"');
+  const story: string[] = [];
+  const store = {
+    byAttachment: (id: string) => void story.push(`DEL ${id}`),
+  };
+  const cni: CniHandler = new CniHandler({
+    endpoints: { store } as unknown as EndpointDeps,
+    addressing: () => ({ routerIpv4: '10.0.0.1', routeMtu: 1450 }),
+    notReady: () => {
+      story.push('ADD');
+      return 'this is a test';
+    },
+    queuedDeletes: () =>
+      hasQueuedDeletes(folder)
+        ? replayDeleteQueue(folder, call => cni.handle(call), silent).then(() => {})
+        : undefined,
+  });
+  const add = { command: 'ADD', env, stdin } as const;
+  t.is((await cni.handle(add)).status, 500);
+  await cni.handle(add);
+  t.deepEqual(story, ['DEL c1', 'ADD', 'ADD']);
+  t.deepEqual(readdirSync(folder), ['.17']);
+  rmSync(folder, { recursive: true, force: true });
 });

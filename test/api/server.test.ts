@@ -299,13 +299,18 @@ test('a socket that a living agent answers at is refused, a dead one is replaced
   t.is((await client.endpoints()).length, 3);
 
   const dead = join(temporaryDirectory(t), 'dead.sock');
-  const script = `require('net').createServer().listen(${JSON.stringify(dead)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  // One was killed before it had its name.
+  const script = `
+    const [net, path] = [require('net'), ${JSON.stringify(dead)}];
+    net.createServer().listen(path + '.4242', () =>
+      net.createServer().listen(path, () => process.kill(process.pid, 'SIGKILL')));`;
   const killed = spawnSync(process.execPath, ['-e', script]);
   t.is(killed.signal, 'SIGKILL');
-  t.true(existsSync(dead));
+  t.true(existsSync(dead) && existsSync(`${dead}.4242`));
   const server = await createApiServer({ handlers: fakeHandlers(), socketPath: dead, log: silent });
   t.teardown(() => server.close());
   t.is((await new ApiClient(dead).endpoints()).length, 3);
+  t.false(existsSync(`${dead}.4242`));
 });
 
 test('a file that is not a socket is left alone', async t => {

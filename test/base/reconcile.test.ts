@@ -179,3 +179,18 @@ test('what was noted is watched over but not written; what cannot be there is pa
     ['a'],
   );
 });
+
+test("a commit of some keys neither does nor fails for another's", async t => {
+  const kernel = new FakeKernel();
+  const table = new Reconciler(kernel, silent);
+  table.set('dead', 1);
+  kernel.failures = 1;
+  await t.throwsAsync(table.commit(['dead']), { message: 'kernel said no' });
+  table.set('mine', 2);
+  kernel.failures = 1;
+  await t.throwsAsync(table.commit(['mine']));
+  await table.commit(['mine', 'unknown']);
+  t.deepEqual(Object.fromEntries(kernel.table), { mine: 2 });
+  await table.commit();
+  t.deepEqual(Object.fromEntries(kernel.table), { mine: 2, dead: 1 });
+});

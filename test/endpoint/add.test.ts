@@ -212,3 +212,37 @@ test('endpoints and ids survive in the journal', async t => {
   second.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+test('an ADD waits for what the DEL before it still takes away: the device has the same name', async t => {
+  const w = world();
+  const first = await addEndpoint(w.deps, request(1));
+  let go = (): void => {};
+  const held = new Promise<void>(resolve => {
+    go = resolve;
+  });
+  w.datapath.detach = async endpoint => {
+    await held;
+    w.datapath.attached.delete(endpoint.id);
+  };
+  const { finished } = await removeEndpoint(w.deps, first);
+  t.not(w.deps.store.reserveId(first.id).id, first.id, 'nobody gets its id meanwhile');
+  const adding = addEndpoint(w.deps, request(1));
+  go();
+  await finished;
+  const second = await adding;
+  t.deepEqual([...w.datapath.links.keys()], [second.hostIfname]);
+  t.deepEqual([...w.datapath.attached], [second.id]);
+  t.is(w.deps.store.reserveId(first.id).id, first.id);
+  w.close();
+});
+
+test('a removal that comes late leaves the new owner of id and address alone', async t => {
+  const w = world();
+  const first = await addEndpoint(w.deps, request(1));
+  await (await removeEndpoint(w.deps, first)).finished;
+  const second = { ...first, containerId: 'c2', hostIfname: hostIfname('c2', 'eth0') };
+  w.deps.store.put(second);
+  await (await removeEndpoint(w.deps, first)).finished;
+  t.deepEqual(w.deps.store.list(), [second]);
+  w.close();
+});

@@ -27,6 +27,7 @@ function world() {
       get: (id: number) => endpoints.get(id),
       put: (e: Endpoint) => endpoints.set(e.id, e),
       delete: (id: number) => endpoints.delete(id),
+      leaving: () => {},
     },
     pool: { release: () => state.released++ },
     datapath: {
