@@ -1,4 +1,4 @@
-import { FimbriaError } from '../base/errors.ts';
+import { FimbriaError, messageOf } from '../base/errors.ts';
 import { randomMac } from '../base/mac.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { setDeviceSysctls } from './sysctls.ts';
@@ -133,7 +133,7 @@ function openNetns(netns: string): Rtnetlink {
       code: 'ENOENT',
       op: 'open',
       object: `network namespace ${netns}`,
-      why: error instanceof Error ? error.message : String(error),
+      why: error instanceof FimbriaError ? error.why : messageOf(error),
       hint: 'the container is gone; let the runtime create it again',
       cause: error,
     });
