@@ -4,6 +4,7 @@ import type { StatusResponse } from '../../src/api/types.ts';
 import { codeOf } from '../../src/base/errors.ts';
 import { goDuration, parseDuration, timeSince } from '../../src/cli/format/duration.ts';
 import { evaluate } from '../../src/cli/format/jsonpath.ts';
+import { metricsTable, parseMetrics } from '../../src/cli/format/metrics.ts';
 import { firstProblem, formatBrief, formatStatus } from '../../src/cli/format/status.ts';
 import * as tables from '../../src/cli/format/tables.ts';
 import { CONFIG, controller, ENDPOINTS, fakeHandlers, status } from '../api/fixtures.ts';
@@ -93,6 +94,30 @@ Name              IP              Node   Endpoints
       ICMP to stack:   OK, RTT=500µs
       HTTP to agent:   OK, RTT=980.001µs
 `),
+  );
+});
+
+test('status --verbose: maps with how full they are, where that is known', t => {
+  const maps = [
+    { name: 'Endpoints', map: 'cilium_lxc', size: 1000, entries: 925 },
+    { name: 'Events (bytes)', map: 'cilium_events', size: 1048576 },
+  ];
+  t.true(
+    verbose({ 'bpf-maps': { maps } }).includes(`  Name             Size      Pressure
+  Endpoints        1000      92.5 %
+  Events (bytes)   1048576   -
+`),
+  );
+});
+
+test('metrics list', t => {
+  const text = '# TYPE a gauge\na{x="1 2",y="\\"q\\""} 3\nb_seconds 0.25\n';
+  t.is(
+    metricsTable(parseMetrics(text)),
+    `Metric      Labels            Value
+a           x="1 2" y=""q""   3
+b_seconds                     0.250000
+`,
   );
 });
 

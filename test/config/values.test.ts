@@ -55,6 +55,19 @@ test("the document's values become the document's flat keys, and a third range i
   );
 });
 
+test('metrics are off, on at a port, or at an address', t => {
+  t.false('prometheus-serve-addr' in flatOf());
+  t.is(flatOf('prometheus.enabled=true')['prometheus-serve-addr'], ':9962');
+  t.is(flatOf('prometheus.enabled=true', 'prometheus.port=9000')['prometheus-serve-addr'], ':9000');
+  const flat = flatOf('prometheus.serveAddr=127.0.0.1:9962');
+  t.is(parseFlat(flat).prometheusServeAddr, '127.0.0.1:9962');
+  t.throws(() => flatOf('prometheus.serveAddr=9962'), {
+    code: 'BAD_VALUES',
+    message: /prometheus\.serveAddr/,
+  });
+  t.is(parseFlat({}).prometheusServeAddr, undefined);
+});
+
 test('native routing as the second document sets it up', t => {
   const sets = [
     'routingMode=native',

@@ -104,7 +104,7 @@ function mapSizes({ 'bpf-maps': maps }: StatusResponse): string {
     ...maps.maps.map(({ name, size, entries }) => [
       `  ${name}`,
       String(size),
-      ...(entries === undefined ? [] : [`${((100 * entries) / size).toFixed(1)} %`]),
+      ...(counted ? [entries === undefined ? '-' : `${((100 * entries) / size).toFixed(1)} %`] : []),
     ]),
   ];
   return `BPF Maps:\tdynamic sizing: ${sizing}\n${table(rows, { minWidth: 0 })}`;
