@@ -10,7 +10,7 @@ import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { createClient } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
-import { type AgentConfig, loadConfigDir } from '../config/index.ts';
+import { type AgentConfig, loadConfigDir, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { deviceOf, VXLAN_OVERHEAD } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
@@ -34,7 +34,9 @@ import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
+import { claimNode } from './one-per-node.ts';
 import type { AgentOptions } from './options.ts';
+import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
 import { publishEndpoints, publishNode } from './publish.ts';
 
 const PROBE_INTERVAL_MS = 10_000;
@@ -96,14 +98,19 @@ export class Agent {
   async start(options: AgentOptions, signal: AbortSignal): Promise<void> {
     const log = this.#log;
     const startedAt = new Date().toISOString();
+    checkPrivileges();
     const config = loadConfigDir(options.configDir);
+    const unknown = unknownFlatKeys(config.flat);
+    if (unknown.length > 0) log.warn('keys of the configuration have no effect', { keys: unknown.join(' ') });
+    await preflight(options, log);
     await refuseIfAnswered(options.socket);
-    mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+    this.#own('claim of the node', await claimNode());
     const journal = this.#own('journal', new Journal(join(options.stateDir, 'journal'), { fsync: false }));
     if (journal.lostBytes > 0)
       log.warn('cut off a damaged tail of the journal', { bytes: journal.lostBytes });
     const client = this.#own('cluster client', createClient(options.kubeconfig));
     const node = await learnNode(client, { ...options, journal, log, signal });
+    refuseOverlap(node, config.clusterPoolIpv4Cidrs);
     const { pool, routerIpv4, healthIpv4 } = claimOwnAddresses(node.podCidrs, journal);
 
     const rtnl = this.#own('rtnetlink', Rtnetlink.open());

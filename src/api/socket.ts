@@ -61,11 +61,26 @@ export function groupId(group: string, groupFile = '/etc/group'): number {
   });
 }
 
+/** Where a socket is bound before it is renamed. @throws FimbriaError ENAMETOOLONG */
+function temporaryName(path: string): string {
+  const temporary = `${path}.${process.pid}`;
+  const bytes = Buffer.byteLength(temporary);
+  if (bytes <= MAX_SOCKET_PATH_BYTES) return temporary;
+  throw new FimbriaError({
+    code: 'ENAMETOOLONG',
+    op: 'listen on',
+    object: path,
+    why: `with the process id it has ${bytes} bytes and a socket's path holds ${MAX_SOCKET_PATH_BYTES}`,
+    hint: 'name a shorter path with --socket',
+  });
+}
+
 /**
  * Says no when a living process answers at a path: to be asked before a daemon touches anything that it shares with
- * one that may run already. @throws FimbriaError EADDRINUSE
+ * one that may run already. @throws FimbriaError EADDRINUSE, or ENAMETOOLONG for a path that no socket can have
  */
 export async function refuseIfAnswered(path: string): Promise<void> {
+  temporaryName(path);
   if (!(await isAnswered(path))) return;
   throw new FimbriaError({
     code: 'EADDRINUSE',
@@ -95,16 +110,7 @@ async function removeDeadSockets(path: string): Promise<void> {
  */
 export async function listenOnSocket(server: Server, options: SocketOptions): Promise<() => Promise<void>> {
   const { path } = options;
-  const temporary = `${path}.${process.pid}`;
-  if (Buffer.byteLength(temporary) > MAX_SOCKET_PATH_BYTES) {
-    throw new FimbriaError({
-      code: 'ENAMETOOLONG',
-      op: 'listen on',
-      object: path,
-      why: `with the process id it has ${Buffer.byteLength(temporary)} bytes and a socket's path holds ${MAX_SOCKET_PATH_BYTES}`,
-      hint: 'name a shorter path with --socket',
-    });
-  }
+  const temporary = temporaryName(path);
   const gid = options.group === undefined ? undefined : groupId(options.group);
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   await refuseIfAnswered(path);

@@ -7,10 +7,12 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from './crc32.ts';
+import { codeOf, FimbriaError, messageOf } from './errors.ts';
 
 /**
  * Key-value state that survives kill -9 at any instruction: one append-only file of checksummed records,
@@ -24,6 +26,8 @@ export class Journal {
   readonly #entries = new Map<string, unknown>();
   #fd: number;
   #records = 0;
+  /** Bytes of whole records. */
+  #size: number;
   /** Bytes of a damaged tail that were cut off when the file was opened. */
   readonly lostBytes: number;
 
@@ -38,6 +42,7 @@ export class Journal {
     this.lostBytes = bytes.length - good;
     this.#fd = openSync(path, 'a', 0o600);
     if (this.lostBytes > 0) ftruncateSync(this.#fd, good);
+    this.#size = good;
     this.#compactIfWorthIt();
   }
 
@@ -71,7 +76,22 @@ export class Journal {
   }
 
   #append(record: { k: string; v?: unknown }): void {
-    writeSync(this.#fd, encode(record));
+    const bytes = Buffer.from(encode(record));
+    try {
+      writeWhole(this.#fd, bytes);
+    } catch (error) {
+      // Half a record would end the replay: what is appended after it would be lost with the next start.
+      ftruncateSync(this.#fd, this.#size);
+      throw new FimbriaError({
+        code: codeOf(error) ?? 'EIO',
+        op: 'write',
+        object: this.#path,
+        why: codeOf(error) === 'ENOSPC' ? 'no space left' : messageOf(error),
+        hint: 'free some space there; nothing was changed',
+        cause: error,
+      });
+    }
+    this.#size += bytes.length;
     if (this.#fsync) fsyncSync(this.#fd);
     this.#records++;
   }
@@ -79,15 +99,31 @@ export class Journal {
   #compactIfWorthIt(): void {
     if (this.#records < 256 || this.#records < 4 * this.#entries.size) return;
     const fresh = `${this.#path}.new`;
-    const fd = openSync(fresh, 'w', 0o600);
-    for (const [k, v] of this.#entries) writeSync(fd, encode({ k, v }));
-    fsyncSync(fd);
-    closeSync(fd);
-    renameSync(fresh, this.#path);
+    const bytes = Buffer.from([...this.#entries].map(([k, v]) => encode({ k, v })).join(''));
+    try {
+      const fd = openSync(fresh, 'w', 0o600);
+      try {
+        writeWhole(fd, bytes);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(fresh, this.#path);
+    } catch {
+      // The long file is as good as the short one: there is no room for both now, and a later record tries again.
+      rmSync(fresh, { force: true });
+      return;
+    }
     closeSync(this.#fd);
     this.#fd = openSync(this.#path, 'a', 0o600);
     this.#records = this.#entries.size;
+    this.#size = bytes.length;
   }
+}
+
+/** A file system that fills up takes a part first and refuses the rest. */
+function writeWhole(fd: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
 /** What a journal holds, without owning or changing its file. Empty when there is none. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,4 +118,33 @@ test('entries are found by prefix', t => {
     t.throws(() => journal.put('endpoint/2', undefined), { instanceOf: TypeError });
     journal.close();
   });
+});
+
+test('on a full disk a record is refused whole, what was written stays, and room makes it go on', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'fimbria-journal-full-'));
+  const source = new URL('../../src/base/journal.ts', import.meta.url).href;
+  const script = `
+    import { rmSync, writeFileSync } from 'node:fs';
+    const { Journal } = await import(${JSON.stringify(source)});
+    const path = ${JSON.stringify(join(dir, 'journal'))}, ballast = ${JSON.stringify(join(dir, 'ballast'))};
+    writeFileSync(ballast, Buffer.alloc(20_000));
+    const journal = new Journal(path, { fsync: false });
+    let count = 0, message = '';
+    try { for (;; count++) journal.put('key/' + count, 'v'.repeat(50)); } catch (error) { message = error.message; }
+    rmSync(ballast);
+    journal.put('after', count);
+    journal.close();
+    const again = new Journal(path, { fsync: false });
+    console.log(JSON.stringify({ count, message, kept: again.entries('key/').length, after: again.get('after'), lost: again.lostBytes }));
+  `;
+  const shell = 'mount -t tmpfs -o size=32k none "$0" && exec "$1" --import=tsx --input-type=module -e "$2"';
+  const { stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', shell, dir, process.execPath, script], {
+    encoding: 'utf8',
+  });
+  rmSync(dir, { recursive: true });
+  t.is(stderr, '');
+  const { count, message, kept, after, lost } = JSON.parse(stdout);
+  t.true(count > 10);
+  t.regex(message, /write .*journal: no space left; free some space there/);
+  t.deepEqual({ kept, after, lost }, { kept: count, after: count, lost: 0 });
 });
