@@ -37,7 +37,12 @@ export function readExposition(text: string): Map<string, Exposed> {
     }
     const sample =
       /^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? (\S+)$/s.exec(line) ?? fail('neither comment nor sample');
-    const [, name, labelText = '{}', valueText = ''] = sample as unknown as [string, string, string?, string?];
+    const [, name, labelText = '{}', valueText = ''] = sample as unknown as [
+      string,
+      string,
+      string?,
+      string?,
+    ];
     const labels: Record<string, string> = {};
     let rest = labelText.slice(1, -1);
     while (rest !== '') {
