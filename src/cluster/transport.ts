@@ -124,8 +124,8 @@ export class Transport {
   #bearer(): string | undefined {
     const file = this.#config.tokenFile;
     if (file === undefined) return this.#config.token;
-    if (!this.#token || Date.now() - this.#token.readAtMs > TOKEN_FILE_TTL_MS) {
-      this.#token = { value: readFileSync(file, 'utf8').trim(), readAtMs: Date.now() };
+    if (!this.#token || performance.now() - this.#token.readAtMs > TOKEN_FILE_TTL_MS) {
+      this.#token = { value: readFileSync(file, 'utf8').trim(), readAtMs: performance.now() };
     }
     return this.#token.value;
   }

@@ -72,14 +72,14 @@ export function cgroupPids(dir: string): number[] {
  * @throws FimbriaError when something is still in it at the deadline
  */
 export async function removeCgroup(dir: string, timeoutMs = 10_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     killCgroup(dir);
     try {
       for (const path of below(dir)) rmdirSync(path);
       if (!existsSync(dir)) return;
     } catch (error) {
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw new FimbriaError({
           code: codeOf(error) ?? 'EBUSY',
           op: 'remove',

@@ -17,7 +17,7 @@ export async function waitUntil<T>(
   probe: (because: (why: string) => void) => Promise<T | undefined> | T | undefined,
   progress?: Progress,
 ): Promise<T> {
-  const start = Date.now();
+  const start = performance.now();
   let why = 'no answer yet';
   let saidAt = start;
   for (let pauseMs = 25; ; pauseMs = Math.min(250, pauseMs * 1.5)) {
@@ -25,7 +25,7 @@ export async function waitUntil<T>(
       why = reason;
     });
     if (value !== undefined) return value;
-    const now = Date.now();
+    const now = performance.now();
     if (now - start >= timeoutMs) {
       throw new FimbriaError({
         code: 'TIMEOUT',

@@ -56,7 +56,7 @@ function processesIn(namespaces: ReadonlySet<string>): number[] {
 
 /** Kills until nothing is left: whatever was forked between looking and killing is met on the next round. */
 async function killEverything(lab: string): Promise<void> {
-  const deadline = Date.now() + KILL_TIMEOUT_MS;
+  const deadline = performance.now() + KILL_TIMEOUT_MS;
   // A holder may die before its guests: remember what it held for as long as this takes.
   const held = new Set<string>();
   for (;;) {
@@ -65,7 +65,7 @@ async function killEverything(lab: string): Promise<void> {
     found.delete(process.pid);
     const alive = [...found].filter(isAlive);
     if (alive.length === 0) return;
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new FimbriaError({
         code: 'TIMEOUT',
         op: 'end',

@@ -123,9 +123,9 @@ export function signal(pid: number, name: NodeJS.Signals): void {
 
 /** Waits until all are gone; returns those that are still alive at the deadline. */
 export async function waitGone(waitFor: readonly number[], timeoutMs: number): Promise<number[]> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   let alive = waitFor.filter(isAlive);
-  while (alive.length > 0 && Date.now() < deadline) {
+  while (alive.length > 0 && performance.now() < deadline) {
     await delay(20);
     alive = alive.filter(isAlive);
   }

@@ -82,7 +82,7 @@ export function requireLab(name: string): LabState {
  * @throws FimbriaError BUSY when somebody else holds it for longer than `timeoutMs`
  */
 export async function withLock<T>(what: string, work: () => Promise<T>, timeoutMs = 120_000): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     const server = createServer();
     const taken = await new Promise<boolean>((resolve, reject) => {
@@ -96,7 +96,7 @@ export async function withLock<T>(what: string, work: () => Promise<T>, timeoutM
         server.close();
       }
     }
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new FimbriaError({
         code: 'BUSY',
         op: 'lock',

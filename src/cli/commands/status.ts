@@ -20,7 +20,7 @@ interface StatusOptions extends AgentOptions {
 
 /** Asks until nothing is wrong any more. Throws TIMEOUT with the last problem when `durationMs` is over. */
 async function waitUntilWell(client: ApiClient, durationMs: number): Promise<StatusResponse> {
-  const deadline = Date.now() + durationMs;
+  const deadline = performance.now() + durationMs;
   for (;;) {
     let problem: string;
     try {
@@ -32,7 +32,7 @@ async function waitUntilWell(client: ApiClient, durationMs: number): Promise<Sta
       if (!['AGENT_UNREACHABLE', 'UNAVAILABLE', 'TIMEOUT'].includes(codeOf(error) ?? '')) throw error;
       problem = messageOf(error);
     }
-    if (Date.now() >= deadline) {
+    if (performance.now() >= deadline) {
       throw new FimbriaError({
         code: 'TIMEOUT',
         op: 'wait for agent',

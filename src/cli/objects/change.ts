@@ -77,7 +77,7 @@ async function waitUntilGone(
     }
     // Somebody made a new one of the same name: the old one is gone.
     if (uid !== undefined && left.metadata.uid !== uid) return;
-    if (Date.now() >= until) {
+    if (performance.now() >= until) {
       const finalizers = left.metadata.finalizers ?? [];
       throw new FimbriaError({
         code: 'TIMEOUT',
@@ -92,7 +92,7 @@ async function waitUntilGone(
 }
 
 async function deleteTargets(targets: Target[], at: Connection, options: DeleteOptions): Promise<void> {
-  const until = Date.now() + options.timeoutMs;
+  const until = performance.now() + options.timeoutMs;
   const gracePeriodSeconds = options.now ? 1 : options.gracePeriod;
   const going: { target: Target; uid: string | undefined }[] = [];
   for (const target of targets) {
