@@ -1,0 +1,170 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { packageRoot } from '../../src/base/paths.ts';
+import { collect, printed, TestLab } from './lab.ts';
+
+/**
+ * Restarts and upgrades under traffic: a ping of 100 a second and a stream, on one node and across, while the agent is
+ * killed and started, and restarted with changed programs. FIMBRIA_TEST_FULL=1 does it twenty and five times in
+ * every mode.
+ */
+const lab = new TestLab('restart');
+const full = process.env['FIMBRIA_TEST_FULL'] === '1';
+const KILLS = full ? 20 : 1;
+const CHANGES = full ? 5 : 1;
+const address = { a: '', b: '', c: '' };
+
+const common = {
+  'ipam.operator.clusterPoolIPv4PodCIDRList': '10.47.0.0/16',
+  'endpointRoutes.enabled': true,
+};
+const MODES: Record<string, Record<string, unknown>> = {
+  native: {
+    ...common,
+    routingMode: 'native',
+    autoDirectNodeRoutes: true,
+    ipv4NativeRoutingCIDR: '10.47.0.0/16',
+  },
+  vxlan: { ...common, routingMode: 'tunnel' },
+};
+
+test.before(async () => {
+  await lab.up('left,right', ...Object.entries(MODES['native']!).map(([k, v]) => `${k}=${v}`));
+  address.a = await lab.pod('a', 'left');
+  address.b = await lab.pod('b', 'left', 'iperf3', '-s', '-p', '7200');
+  address.c = await lab.pod('c', 'right', 'iperf3', '-s', '-p', '7200');
+});
+
+test.after.always(() => lab.down());
+
+interface Listed {
+  id: number;
+  status: { networking: unknown };
+}
+
+async function identities(): Promise<unknown[]> {
+  const lists = await Promise.all(
+    ['left', 'right'].map(node => lab.json<Listed[]>(node, 'cilium', 'endpoint', 'list')),
+  );
+  return lists.map(list => list.map(e => [e.id, e.status.networking]));
+}
+
+/** Pings and streams from pod a to b and c while `work` goes on; what they say in the end. */
+async function underTraffic(work: () => Promise<void>): Promise<{ pings: string[]; streams: string[] }> {
+  const targets = [address.b, address.c];
+  const pings = targets.map(to =>
+    lab.spawn(['lab', 'exec', 'a', '--', 'ping', '-i', '0.01', '-W', '2', '-O', to]),
+  );
+  const streams = targets.map(to =>
+    lab.spawn(['lab', 'exec', 'a', '--', 'iperf3', '-c', to, '-p', '7200', '-t', '0', '-b', '50M', '-J']),
+  );
+  const said = [...pings, ...streams].map(collect);
+  await Promise.all(pings.map(ping => printed(ping, /icmp_seq=20 /)));
+  try {
+    await work();
+  } finally {
+    for (const child of [...pings, ...streams]) child.kill('SIGINT');
+  }
+  const outcomes = (await Promise.all(said)).map(o => o.stdout);
+  return { pings: outcomes.slice(0, 2), streams: outcomes.slice(2) };
+}
+
+/** Packets sent and not answered. The last may be on its way when the ping ends. */
+function lostOf(ping: string): number {
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(ping)!;
+  return ping.includes('no answer yet')
+    ? Number(sent) - Number(received)
+    : Math.max(0, Number(sent) - Number(received) - 1);
+}
+
+interface Stream {
+  intervals: { sum: { bits_per_second: number; start: number } }[];
+}
+
+/** Seconds in which a stream stood still; the last, cut short, is none. */
+function stalled(stream: string): number[] {
+  const { intervals } = JSON.parse(stream) as Stream;
+  return intervals
+    .slice(0, -1)
+    .filter(i => i.sum.bits_per_second === 0)
+    .map(i => i.sum.start);
+}
+
+for (const [mode, values] of Object.entries(MODES)) {
+  test.serial(`${mode}: agents killed and changed under traffic, nothing lost`, async t => {
+    if (mode !== 'native') await lab.upgrade(values);
+    const before = await identities();
+    const { pings, streams } = await underTraffic(async () => {
+      for (let i = 0; i < KILLS; i++) {
+        await Promise.all(['left', 'right'].map(node => lab.must('lab', 'node', 'kill', node)));
+        await Promise.all(['left', 'right'].map(node => lab.must('lab', 'node', 'start', node)));
+      }
+      for (let i = 0; i < CHANGES; i++)
+        await lab.upgrade({
+          ...values,
+          'bpf.hostLegacyRouting': i % 2 === 0,
+          'endpointRoutes.enabled': i % 4 < 2,
+        });
+    });
+    t.deepEqual(pings.map(lostOf), [0, 0], pings.map(p => p.slice(-300)).join('\n'));
+    t.deepEqual(streams.map(stalled), [[], []]);
+    t.deepEqual(await identities(), before);
+  });
+}
+
+/** A copy of an object file whose first instruction of the pods' program no verifier accepts. */
+function withBadInstruction(object: Buffer): Buffer {
+  const copy = Buffer.from(object);
+  const sections = Number(copy.readBigUInt64LE(0x28));
+  const [size, count] = [copy.readUInt16LE(0x3a), copy.readUInt16LE(0x3c)];
+  const EXECUTABLE = 0x4n;
+  for (let i = 0; i < count; i++) {
+    const at = sections + i * size;
+    const length = copy.readBigUInt64LE(at + 0x20);
+    if ((copy.readBigUInt64LE(at + 8) & EXECUTABLE) === 0n || length === 0n) continue;
+    copy[Number(copy.readBigUInt64LE(at + 0x18))] = 0xff;
+  }
+  return copy;
+}
+
+test.serial('programs that cannot be loaded: the old ones stay, the agent says why', async t => {
+  const object = join(packageRoot(), 'build/bpf/lxc.o');
+  const bad = `/run/fimbria-lab/${lab.name}/bad.o`;
+  const before = await identities();
+  const programs = await lab.execMust('left', 'bpftool', 'net', 'show');
+  const cases: [Buffer, RegExp][] = [[withBadInstruction(readFileSync(object)), /unknown opcode ff/]];
+  if (full) cases.push([Buffer.from('no object at all'), /lxc\.o/]);
+  for (const [content, why] of cases) {
+    writeFileSync(bad, content);
+    const { pings } = await underTraffic(async () => {
+      await lab.must('lab', 'node', 'kill', 'left');
+      // Only the node sees it: the mount is in its own namespace.
+      await lab.execMust('left', 'mount', '--bind', bad, object);
+      const outcome = await lab.fimbria('lab', 'node', 'start', 'left');
+      await lab.execMust('left', 'umount', object);
+      t.is(outcome.status, 1);
+      t.regex(outcome.stderr + outcome.stdout, why);
+    });
+    t.deepEqual(pings.map(lostOf), [0, 0]);
+    t.is(await lab.execMust('left', 'bpftool', 'net', 'show'), programs);
+  }
+  await lab.must('lab', 'node', 'start', 'left');
+  t.deepEqual(await identities(), before);
+  t.true(await lab.reaches('a', [address.b, address.c]));
+});
+
+test.serial('an upgrade that cannot be loaded leaves the overlay to those who run', async t => {
+  const object = join(packageRoot(), 'build/bpf/lxc.o');
+  const bad = `/run/fimbria-lab/${lab.name}/bad.o`;
+  writeFileSync(bad, 'no object at all');
+  for (const node of ['left', 'right']) await lab.execMust(node, 'mount', '--bind', bad, object);
+  const { pings } = await underTraffic(async () => {
+    const sets = Object.entries(MODES['native']!).flatMap(([k, v]) => ['--set', `${k}=${v}`]);
+    t.is((await lab.fimbria('lab', 'upgrade', '--reset-values', ...sets)).status, 1);
+  });
+  t.deepEqual(pings.map(lostOf), [0, 0]);
+  for (const node of ['left', 'right']) await lab.execMust(node, 'umount', object);
+  await lab.upgrade(MODES['native']!);
+  t.true(await lab.reaches('a', [address.b, address.c]));
+});
