@@ -5,14 +5,14 @@ import { refuseIfAnswered } from '../api/socket.ts';
 import type { CniRequest } from '../api/types.ts';
 import { ControllerSet } from '../base/controller.ts';
 import { DriftLedger } from '../base/drift.ts';
-import { FimbriaError, messageOf } from '../base/errors.ts';
+import { messageOf } from '../base/errors.ts';
 import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { createClient } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, loadConfigDir, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
-import { deviceOf, VXLAN_OVERHEAD } from '../datapath/devices.ts';
+import { VXLAN_OVERHEAD } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
@@ -20,26 +20,26 @@ import { EndpointStore } from '../endpoint/store.ts';
 import type { AddressPool } from '../ipam/pool.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
-import { claimOwnAddresses, learnNode, type NodeIdentity, podCidrsOf } from './bootstrap.ts';
+import { claimOwnAddresses, learnNode, type NodeIdentity } from './bootstrap.ts';
 import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
-import { writeCniConfig } from './cni-config.ts';
 import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
 import { DriftWatch } from './drift.ts';
 import { agentHandlers } from './handlers.ts';
-import { ensureHealthEndpoint, HealthProber, HealthResponder, probeIcmp } from './health.ts';
+import { ensureHealthEndpoint, HealthProber, HealthResponder } from './health.ts';
 import { PodIdentities } from './identities.ts';
 import { Inbound } from './inbound.ts';
 import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
+import { findNetworkDevices } from './network-devices.ts';
 import { claimNode } from './one-per-node.ts';
 import type { AgentOptions } from './options.ts';
 import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
-import { publishEndpoints, publishNode } from './publish.ts';
+import { addPublishing } from './publishing.ts';
+import { becomeReady } from './ready.ts';
 
-const PROBE_INTERVAL_MS = 10_000;
 const QUEUE_INTERVAL_MS = 5_000;
 
 /** The parts of a running agent, as the handlers see them. */
@@ -237,7 +237,7 @@ export class Agent {
       metrics: this.#metrics,
       readiness,
     };
-    this.#addControllers(parts, inbound);
+    addPublishing(parts, inbound);
     const mender = new EndpointMender({
       ...endpoints,
       links: () => rtnl.links(),
@@ -270,7 +270,7 @@ export class Agent {
     });
     this.#own('API', server);
     this.#serveMetrics(parts);
-    await this.#becomeReady(parts);
+    await becomeReady(parts, this.#notifier, log);
   }
 
   /** Orderly stop: no new work, work under way ends, handles close. The datapath goes on by itself. */
@@ -289,39 +289,6 @@ export class Agent {
     return thing;
   }
 
-  /** Ready means that a real packet crossed the datapath: from the node through its programs to the health endpoint. */
-  async #becomeReady(parts: AgentParts): Promise<void> {
-    await parts.controllers
-      .add({
-        name: 'datapath-probe',
-        retry: { baseMs: 50, maxMs: 2_000 },
-        run: async () => {
-          if (parts.readiness.why === undefined) return;
-          const probe = await probeIcmp(parts.healthIpv4);
-          if (probe.status) {
-            parts.readiness.why = `probe of the health endpoint ${parts.healthIpv4}: ${probe.status}`;
-            throw new FimbriaError({
-              code: 'PROBE',
-              op: 'probe',
-              object: `health endpoint ${parts.healthIpv4}`,
-              why: probe.status,
-            });
-          }
-          parts.readiness.why = undefined;
-          parts.readiness.bootstrapSeconds ??= performance.now() / 1000;
-          parts.readiness.cniConfig = writeCniConfig(parts.options.cniConfDir, parts.options.socket);
-          this.#log.info('ready: a probe packet crossed the datapath', {
-            node: parts.node.name,
-            rttUs: Math.round((probe.latency ?? 0) / 1000),
-            sinceStartMs: Math.round(performance.now()),
-          });
-          this.#notifier.ready();
-        },
-      })
-      .trigger()
-      .catch(() => {});
-  }
-
   /** A port that is taken is said in status and tried again: no reason to be without a network. */
   #serveMetrics(parts: AgentParts): void {
     const address = parts.options.metricsAddress ?? parts.config.prometheusServeAddr;
@@ -335,73 +302,6 @@ export class Agent {
       })
       .kick();
   }
-
-  #addControllers(parts: AgentParts, inbound: Inbound): void {
-    const { controllers, client, node, view, endpoints } = parts;
-    const nodeSync = controllers.add({
-      name: 'sync-cilium-node',
-      intervalMs: 60_000,
-      run: async () => {
-        const object = await publishNode(client, {
-          name: node.name,
-          ipv4: node.ipv4,
-          routerIpv4: parts.routerIpv4,
-          healthIpv4: parts.healthIpv4,
-          podCidrs: node.podCidrs,
-        });
-        const now = podCidrsOf(object);
-        if (now && now.join() !== node.podCidrs.join()) {
-          throw new FimbriaError({
-            code: 'PODCIDR_CHANGED',
-            op: 'use',
-            object: `PodCIDR ${now.join(', ')}`,
-            why: `this node already gives out addresses of ${node.podCidrs.join(', ')}`,
-            hint: "drain the node, remove the agent's state folder and restart the agent",
-          });
-        }
-      },
-    });
-    const endpointSync = controllers.add({
-      name: 'sync-cilium-endpoints',
-      intervalMs: 60_000,
-      run: async () => {
-        await view.synced();
-        await publishEndpoints(client, view, endpoints.store.list(), node.ipv4);
-      },
-    });
-    inbound.onEndpointsChanged(() => endpointSync.kick());
-    view.endpoints.on({
-      // Somebody deleted one, or it went with an earlier pod of the same name: it is made anew.
-      deleted: ({ metadata: { namespace, name } }) =>
-        void (endpoints.store.byPod(`${namespace}/${name}`) && endpointSync.kick()),
-    });
-    const probing = controllers.add({
-      name: 'cilium-health-ep',
-      intervalMs: PROBE_INTERVAL_MS,
-      run: () => parts.prober.probe([inbound.self(), ...view.peers(node.name)], node.name),
-    });
-    view.nodes.on({ added: () => probing.kick(), updated: () => probing.kick() });
-    for (const controller of [nodeSync, endpointSync, probing]) controller.kick();
-  }
-}
-
-/** The devices whose traffic is the pods': those named in the configuration, else the one with the node's address. */
-async function findNetworkDevices(rtnl: Rtnetlink, config: AgentConfig, nodeIpv4: string): Promise<Link[]> {
-  const direct = await deviceOf(rtnl, nodeIpv4);
-  const others = (await rtnl.links()).filter(
-    l => config.devices.includes(l.name) && l.ifindex !== direct.ifindex,
-  );
-  const missing = config.devices.filter(name => name !== direct.name && !others.some(l => l.name === name));
-  if (missing.length > 0) {
-    throw new FimbriaError({
-      code: 'ENODEV',
-      op: 'use',
-      object: `devices ${missing.join(', ')}`,
-      why: 'this node has no such device',
-      hint: 'correct the option devices',
-    });
-  }
-  return [direct, ...others];
 }
 
 /** The node's own endpoint id, the same for as long as the journal lives. */

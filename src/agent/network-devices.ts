@@ -1,0 +1,27 @@
+import { FimbriaError } from '../base/errors.ts';
+import type { AgentConfig } from '../config/index.ts';
+import { deviceOf } from '../datapath/devices.ts';
+import type { Link, Rtnetlink } from '../kernel/rtnetlink.ts';
+
+/** The devices whose traffic is the pods': those named in the configuration, else the one with the node's address. */
+export async function findNetworkDevices(
+  rtnl: Rtnetlink,
+  config: AgentConfig,
+  nodeIpv4: string,
+): Promise<Link[]> {
+  const direct = await deviceOf(rtnl, nodeIpv4);
+  const others = (await rtnl.links()).filter(
+    l => config.devices.includes(l.name) && l.ifindex !== direct.ifindex,
+  );
+  const missing = config.devices.filter(name => name !== direct.name && !others.some(l => l.name === name));
+  if (missing.length > 0) {
+    throw new FimbriaError({
+      code: 'ENODEV',
+      op: 'use',
+      object: `devices ${missing.join(', ')}`,
+      why: 'this node has no such device',
+      hint: 'correct the option devices',
+    });
+  }
+  return [direct, ...others];
+}
