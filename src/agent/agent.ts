@@ -10,7 +10,7 @@ import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { createClient } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
-import { type AgentConfig, loadConfigDir, unknownFlatKeys } from '../config/index.ts';
+import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { VXLAN_OVERHEAD } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
@@ -99,7 +99,7 @@ export class Agent {
     const log = this.#log;
     const startedAt = new Date().toISOString();
     checkPrivileges();
-    const config = loadConfigDir(options.configDir);
+    const config = parseFlat(options.flat);
     const unknown = unknownFlatKeys(config.flat);
     if (unknown.length > 0) log.warn('keys of the configuration have no effect', { keys: unknown.join(' ') });
     await preflight(options, log);

@@ -1,3 +1,4 @@
+export { type DaemonFlags, daemonUsage, parseDaemonCommandLine } from './command-line.ts';
 export { checkUpgrade, loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from './flat.ts';
 export { parseSet } from './set.ts';
 export { loadValues, mergeValues, parseValues, type Values } from './tree.ts';

@@ -1,7 +1,7 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import { createLogger } from '../base/log.ts';
 import { createClient } from '../cluster/index.ts';
-import { parseFlat, readConfigDir, unknownFlatKeys } from '../config/index.ts';
+import { parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { ServiceNotifier } from '../kernel/notify.ts';
 import { runOperator } from './operator.ts';
 import { operatorUsage, parseOperatorOptions } from './options.ts';
@@ -16,7 +16,7 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLogger(options.logLevel).for('operator');
-  const flat = readConfigDir(options.configDir);
+  const { flat } = options;
   const config = parseFlat(flat);
   for (const key of unknownFlatKeys(flat)) log.warn('configuration key has no effect', { key });
   const client = createClient(options.kubeconfig, { log, userAgent: 'fimbria-operator' });
