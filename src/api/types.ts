@@ -403,7 +403,7 @@ export interface MonitorEvent {
 
 /**
  * What the agent answers with. The server validates what goes in and turns failures into codes:
- * a FimbriaError with code NOT_FOUND is 404, INVALID 400, FORBIDDEN 403, ALREADY_EXISTS or CONFLICT 409,
+ * a FimbriaError with code NOT_FOUND is 404, INVALID 400, FORBIDDEN 403, ALREADY_EXISTS, CONFLICT or IN_USE 409,
  * TOO_MANY_REQUESTS 429, NOT_IMPLEMENTED 501, UNAVAILABLE 503, anything else 500
  * (in `ipamAllocate` anything else, RANGE_FULL first of all, is 502 as in Cilium).
  * Handlers may be called concurrently.

@@ -95,7 +95,7 @@ export class AddressPool {
         code: 'IN_USE',
         op: 'claim',
         object: `address ${address} for ${ownerText(owner)}`,
-        why: `${ownerText(holder)} has it`,
+        why: `IP ${address} is already in use by ${ownerText(holder)}`,
       });
     }
     if (!this.#allocatable(value)) {
@@ -103,7 +103,7 @@ export class AddressPool {
         code: 'NOT_IN_RANGE',
         op: 'claim',
         object: `address ${address} for ${ownerText(owner)}`,
-        why: `it is not an allocatable address of ${this.cidrs.join(', ') || 'any block'}`,
+        why: `provided IP is not in the valid range. The range of valid IPs is ${this.cidrs.join(', ') || 'empty'}`,
       });
     }
     this.#owners.set(value, owner);

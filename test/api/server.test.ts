@@ -11,6 +11,7 @@ import { type ApiServer, createApiServer } from '../../src/api/server.ts';
 import type { AgentHandlers, MonitorEvent, MonitorFilter } from '../../src/api/types.ts';
 import { codeOf, FimbriaError } from '../../src/base/errors.ts';
 import { silent } from '../../src/base/log.ts';
+import { AddressPool } from '../../src/ipam/pool.ts';
 import { CONFIG, ENDPOINTS, FakeMonitor, fakeHandlers, temporaryDirectory } from './fixtures.ts';
 
 interface Running {
@@ -156,6 +157,21 @@ test('addresses are allocated with 201, claimed with 200 and released', async t 
   t.is((await client.ipamClaim('172.20.42.6', 'b')).ipv4.ip, '172.20.42.6');
   t.true(await client.ipamRelease('172.20.42.5'));
   t.false(await client.ipamRelease('172.20.42.6'));
+});
+
+test('claiming an address that somebody has is 409 with Cilium’s words', async t => {
+  const pool = new AddressPool(['172.20.42.0/29']);
+  pool.claim('172.20.42.2', { kind: 'router' });
+  const { socketPath } = await serve(t, {
+    ipamClaim: async (ip, owner) => {
+      pool.claim(ip, { kind: 'named', name: owner });
+      return await fakeHandlers().ipamClaim(ip, owner);
+    },
+  });
+  t.deepEqual(await call(socketPath, 'POST', '/v1/ipam/172.20.42.2?owner=x'), {
+    status: 409,
+    body: '"IP 172.20.42.2 is already in use by router"',
+  });
 });
 
 test('what belongs elsewhere is refused with 403', async t => {

@@ -62,7 +62,7 @@ test('claims are repeatable by their owner and refused otherwise', t => {
   pool.claim('10.0.0.3', { ...pod('b'), podName: 'default/b' } as AddressOwner);
   t.throws(() => pool.claim('10.0.0.3', { kind: 'router' }), {
     code: 'IN_USE',
-    message: 'claim address 10.0.0.3 for router: default/b has it',
+    message: 'claim address 10.0.0.3 for router: IP 10.0.0.3 is already in use by default/b',
   });
   for (const address of ['10.0.0.0', '10.0.0.7', '10.0.0.8', '9.255.255.255']) {
     t.throws(() => pool.claim(address, pod('c')), { code: 'NOT_IN_RANGE' }, address);
