@@ -99,7 +99,7 @@ export class Agent {
     const log = this.#log;
     const startedAt = new Date().toISOString();
     checkPrivileges();
-    const config = parseFlat(options.flat);
+    const config = parseFlat(options.readFlat());
     const unknown = unknownFlatKeys(config.flat);
     if (unknown.length > 0) log.warn('keys of the configuration have no effect', { keys: unknown.join(' ') });
     await preflight(options, log);

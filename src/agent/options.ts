@@ -7,8 +7,8 @@ import { parseMetricsAddress } from './metrics/server.ts';
 export interface AgentOptions {
   nodeName: string;
   kubeconfig: string;
-  /** The configuration's flat keys. */
-  flat: Record<string, string>;
+  /** Reads the configuration's flat keys. */
+  readFlat(): Record<string, string>;
   /** The node's address on the underlay; taken from the Node object when absent. */
   nodeIp?: string;
   socket: string;
@@ -45,12 +45,12 @@ export function agentUsage(): string {
 
 /**
  * Reads the command line. `undefined` when help was asked for.
- * @throws FimbriaError USAGE naming the flag, CONFIG_DIR
+ * @throws FimbriaError USAGE naming the flag
  */
 export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): AgentOptions | undefined {
   const line = parseDaemonCommandLine(PROGRAM, FLAGS, argv, env);
   if (!line) return undefined;
-  const { text, kubeconfig, flat, logLevel } = line;
+  const { text, kubeconfig, readFlat, logLevel } = line;
   const nodeIp = text('node-ip');
   const socketGroup = text('socket-group');
   const metricsAddress = text('metrics-address');
@@ -58,7 +58,7 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
   return {
     nodeName: text('node-name') ?? env['K8S_NODE_NAME'] ?? hostname(),
     kubeconfig,
-    flat,
+    readFlat,
     ...(nodeIp ? { nodeIp } : {}),
     socket: text('socket') ?? '/run/fimbria/fimbria.sock',
     ...(socketGroup ? { socketGroup } : {}),

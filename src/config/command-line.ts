@@ -23,8 +23,8 @@ export interface DaemonCommandLine<F extends string> {
   text(flag: F): string | undefined;
   kubeconfig: string;
   logLevel: LogLevel;
-  /** Flat keys of the directory, and over them those given as flags. */
-  flat: Record<string, string>;
+  /** Reads the flat keys of the directory, and over them those given as flags. @throws FimbriaError CONFIG_DIR */
+  readFlat(): Record<string, string>;
 }
 
 /** The text of `--help`. Pure. */
@@ -50,7 +50,7 @@ export function daemonUsage(program: string, summary: string, flags: DaemonFlags
 /**
  * Reads a daemon's command line: its own flags, the common ones, and every flat key of the configuration as a flag
  * that wins over the directory. The default directory may be missing. Undefined when help was asked for.
- * @throws FimbriaError USAGE naming the flag; CONFIG_DIR when the directory cannot be read
+ * Nothing is read yet: a daemon says first what it lacks. @throws FimbriaError USAGE naming the flag
  */
 export function parseDaemonCommandLine<F extends string>(
   program: string,
@@ -75,13 +75,16 @@ export function parseDaemonCommandLine<F extends string>(
   if (!LOG_LEVELS.includes(logLevel as LogLevel)) {
     throw usageError(program, `--log-level ${logLevel} is not one of ${LOG_LEVELS.join(', ')}`);
   }
-  const directory = text('config-dir') ?? (existsSync(DEFAULT_CONFIG_DIR) ? DEFAULT_CONFIG_DIR : undefined);
-  const flat = directory === undefined ? {} : readConfigDir(directory);
-  for (const key of keys) {
-    const value = text(key);
-    if (value !== undefined) flat[key] = value;
-  }
-  return { text, kubeconfig, logLevel: logLevel as LogLevel, flat };
+  const readFlat = (): Record<string, string> => {
+    const directory = text('config-dir') ?? (existsSync(DEFAULT_CONFIG_DIR) ? DEFAULT_CONFIG_DIR : undefined);
+    const flat = directory === undefined ? {} : readConfigDir(directory);
+    for (const key of keys) {
+      const value = text(key);
+      if (value !== undefined) flat[key] = value;
+    }
+    return flat;
+  };
+  return { text, kubeconfig, logLevel: logLevel as LogLevel, readFlat };
 }
 
 /** A command line that makes no sense: exit status 2. */

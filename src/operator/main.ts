@@ -16,7 +16,7 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLogger(options.logLevel).for('operator');
-  const { flat } = options;
+  const flat = options.readFlat();
   const config = parseFlat(flat);
   for (const key of unknownFlatKeys(flat)) log.warn('configuration key has no effect', { key });
   const client = createClient(options.kubeconfig, { log, userAgent: 'fimbria-operator' });

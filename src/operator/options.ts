@@ -6,8 +6,8 @@ import { daemonUsage, parseDaemonCommandLine } from '../config/index.ts';
 /** How one operator process is run. */
 export interface OperatorOptions {
   kubeconfig: string;
-  /** The configuration's flat keys. */
-  flat: Record<string, string>;
+  /** Reads the configuration's flat keys. */
+  readFlat(): Record<string, string>;
   /** Who this process is among several operators; the lease carries it. */
   identity: string;
   logLevel: LogLevel;
@@ -29,14 +29,14 @@ export function operatorUsage(): string {
   );
 }
 
-/** Reads the command line; undefined when help was asked for. Throws USAGE that names the flag, CONFIG_DIR. */
+/** Reads the command line; undefined when help was asked for. Throws USAGE that names the flag. */
 export function parseOperatorOptions(argv: string[], env: NodeJS.ProcessEnv): OperatorOptions | undefined {
   const line = parseDaemonCommandLine(PROGRAM, FLAGS, argv, env);
   if (!line) return undefined;
   const lab = line.text('lab');
   return {
     kubeconfig: line.kubeconfig,
-    flat: line.flat,
+    readFlat: line.readFlat,
     // A lab starts one operator at a time: with a name of its own the next one need not wait for the lease to end.
     identity: line.text('identity') ?? (lab ? `lab ${lab}` : `${hostname()}_${randomUUID()}`),
     logLevel: line.logLevel,
