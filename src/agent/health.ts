@@ -4,13 +4,13 @@ import { messageOf } from '../base/errors.ts';
 import { HEALTH_DEVICE } from '../datapath/devices.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import { type Endpoint, HEALTH_CONTAINER } from '../endpoint/types.ts';
+import { IDENTITY } from '../identity/index.ts';
 import { createNetns, deleteNetns, icmpEcho, isNetns, listenTcp } from '../kernel/netns.ts';
 import type { Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { NodeView } from '../routing/nodes.ts';
 
 /** Port of the health responders, Cilium's. */
 export const HEALTH_PORT = 4240;
-const HEALTH_IDENTITY = 4;
 const HEALTH_IFNAME = 'eth0';
 const PROBE_TIMEOUT_MS = 3_000;
 
@@ -56,7 +56,7 @@ export async function ensureHealthEndpoint(
     poolName: 'default',
     hostIfname: HEALTH_DEVICE,
     ...created,
-    identity: HEALTH_IDENTITY,
+    identity: IDENTITY.health,
     labels: ['reserved:health'],
     createdAt: new Date().toISOString(),
   };

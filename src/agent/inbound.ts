@@ -2,11 +2,12 @@ import type { Controller, ControllerSet } from '../base/controller.ts';
 import type { Logger } from '../base/log.ts';
 import type { AgentConfig } from '../config/types.ts';
 import type { Datapath } from '../datapath/datapath.ts';
+import { endpointRoute } from '../datapath/route-table.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import type { Link } from '../kernel/rtnetlink.ts';
 import { ipcacheEntries, sameIpcacheEntry } from '../routing/ipcache.ts';
 import type { NodeView } from '../routing/nodes.ts';
-import { type DesiredRoute, endpointRoute, nodeRoutes } from '../routing/routes.ts';
+import { nodeRoutes } from '../routing/routes.ts';
 import type { NodeIdentity } from './bootstrap.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PodIdentities } from './identities.ts';
@@ -115,7 +116,7 @@ export class Inbound {
     });
     datapath.ipcache.replace(ipcache, () => true, sameIpcacheEntry);
 
-    const routes: Map<string, DesiredRoute> = nodeRoutes(
+    const routes = nodeRoutes(
       self,
       peers,
       { hostIfindex: datapath.devices.host.ifindex, directIfindex: networkDevices[0]!.ifindex },

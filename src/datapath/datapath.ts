@@ -26,7 +26,7 @@ import { type PinSpec, PinTarget } from './pins.ts';
 import { createPodLink, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
 import { PolicyMaps, policyMapName } from './policy-maps.ts';
 import { type ProgramName, Programs } from './programs.ts';
-import { type RouteSpec, RouteTarget } from './route-table.ts';
+import { endpointRoute, type RouteSpec, RouteTarget } from './route-table.ts';
 import {
   deviceSysctls,
   nodeSysctls,
@@ -223,7 +223,7 @@ export class Datapath {
     this.endpoints.set(endpoint.ipv4, { host: false, id, ifindex, identity, mac, hostMac });
     this.ipcache.set(`${endpoint.ipv4}/32`, { identity });
     if (this.options.endpointRoutes) {
-      this.routes.set(`${endpoint.ipv4}/32`, { dst: `${endpoint.ipv4}/32`, ifindex, scope: 'link' });
+      this.routes.set(`${endpoint.ipv4}/32`, endpointRoute(endpoint.ipv4, ifindex));
     }
     // Only this pod's: a full map that refuses the cluster's entries must not refuse a change that needs no room.
     await this.endpoints.commit([endpoint.ipv4]);

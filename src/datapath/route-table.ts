@@ -6,6 +6,11 @@ import type { Route, Rtnetlink } from '../kernel/rtnetlink.ts';
 export type RouteSpec = Pick<Route, 'dst' | 'ifindex' | 'scope'> &
   Partial<Pick<Route, 'gateway' | 'src' | 'mtu'>>;
 
+/** The route of one local pod with endpoint routes on: `<pod ip> dev lxc… scope link`. */
+export function endpointRoute(ipv4: string, ifindex: number): RouteSpec {
+  return { dst: `${ipv4}/32`, ifindex, scope: 'link' };
+}
+
 const MAIN_TABLE = 254;
 /** Prefix of the journal's notes of routes with a gateway. */
 export const ROUTE_NOTES = 'route/';

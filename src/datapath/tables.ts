@@ -1,5 +1,6 @@
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { Target } from '../base/reconcile.ts';
+import { Identity } from '../maps/abi.gen.ts';
 import { type EndpointEntry, endpointMap, type IpcacheRecord, ipcacheMap } from '../maps/tables.ts';
 import type { RawMap, TypedMap } from '../maps/typed.ts';
 import type { Programs } from './programs.ts';
@@ -9,18 +10,19 @@ export type LocalEntry =
   | { host: true }
   | { host: false; id: number; ifindex: number; identity: number; mac: string; hostMac: string };
 
-/** Who is behind a prefix. Absent means none or no. */
+/** What the datapath knows of a prefix. `tunnelEndpoint` is an underlay address; absent means none. */
 export interface IpcacheSpec {
   identity: number;
   tunnelEndpoint?: string;
+  /** A block of this node: an address in it without endpoint is nobody's (drop 151). */
   ownPodCidr?: boolean;
+  /** In the cluster's pod ranges: in tunnel mode nothing leaves without a tunnel endpoint (drop 160). */
   cluster?: boolean;
 }
 
 const ENDPOINTS_HINT = 'move pods to other nodes';
 const IPCACHE_HINT = 'what is in it stays; the cluster has more addresses than a node can hold';
 
-const HOST_IDENTITY = 1;
 const NO_MAC = '00:00:00:00:00:00';
 const NO_ADDRESS = '0.0.0.0';
 
@@ -28,7 +30,7 @@ const NO_ADDRESS = '0.0.0.0';
 export function endpointTarget(programs: Pick<Programs, 'map'>): Target<LocalEntry, EndpointEntry> {
   return mapTarget('endpoint entries', endpointMap(programs.map('cilium_lxc')), ENDPOINTS_HINT, local => ({
     ifindex: local.host ? 0 : local.ifindex,
-    identity: local.host ? HOST_IDENTITY : local.identity,
+    identity: local.host ? Identity.IDENTITY_HOST : local.identity,
     endpointId: local.host ? 0 : local.id,
     host: local.host,
     policyIngress: false,

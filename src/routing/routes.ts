@@ -1,4 +1,4 @@
-import type { Route } from '../kernel/rtnetlink.ts';
+import type { RouteSpec } from '../datapath/route-table.ts';
 import type { NodeView } from './nodes.ts';
 
 /** What of the configuration decides the node's routes. */
@@ -18,10 +18,6 @@ export interface RoutingDevices {
   directIfindex: number;
 }
 
-/** A route that we want: main table, `proto kernel` because runbooks know them so. */
-export type DesiredRoute = Pick<Route, 'dst' | 'ifindex' | 'scope'> &
-  Partial<Pick<Route, 'gateway' | 'src' | 'mtu'>>;
-
 /**
  * The routes of a node besides those of its pods (`endpointRoute`). Pure.
  *
@@ -34,8 +30,8 @@ export function nodeRoutes(
   peers: readonly NodeView[],
   devices: RoutingDevices,
   options: RoutingOptions,
-): Map<string, DesiredRoute> {
-  const routes = new Map<string, DesiredRoute>();
+): Map<string, RouteSpec> {
+  const routes = new Map<string, RouteSpec>();
   const router = self.routerIpv4;
   const throughHost = (cidr: string, mtu?: number): void => {
     if (router === undefined) return;
@@ -60,9 +56,4 @@ export function nodeRoutes(
     }
   }
   return routes;
-}
-
-/** The route of one local pod with endpoint routes on: `<pod ip> dev lxc… scope link`. */
-export function endpointRoute(ipv4: string, ifindex: number): DesiredRoute {
-  return { dst: `${ipv4}/32`, ifindex, scope: 'link' };
 }

@@ -1,6 +1,7 @@
 import test from 'ava';
+import { endpointRoute } from '../../src/datapath/route-table.ts';
 import type { NodeView } from '../../src/routing/nodes.ts';
-import { endpointRoute, nodeRoutes } from '../../src/routing/routes.ts';
+import { nodeRoutes } from '../../src/routing/routes.ts';
 
 const self: NodeView = {
   name: 'a',
