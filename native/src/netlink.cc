@@ -132,6 +132,63 @@ static Napi::Value NetlinkTransact(const Napi::CallbackInfo &info)
 		});
 }
 
+/* Whether an answer says that a request was refused. */
+static bool AnyRefused(const std::vector<uint8_t> &answer)
+{
+	int left = answer.size();
+	for (auto *header = reinterpret_cast<const struct nlmsghdr *>(answer.data());
+	     NLMSG_OK(header, static_cast<unsigned int>(left)); header = NLMSG_NEXT(header, left))
+		if (header->nlmsg_type == NLMSG_ERROR &&
+		    static_cast<const struct nlmsgerr *>(NLMSG_DATA(header))->error)
+			return true;
+	return false;
+}
+
+/* A train for a socket of its own in one namespace; null = the thread's own. */
+struct Step {
+	SharedFd netns;
+	std::vector<uint8_t> train;
+};
+
+using Answers = std::vector<std::vector<uint8_t>>;
+
+/* All steps on one thread of the pool: between them nobody waits for the event loop. */
+static Answers WalkSteps(const std::vector<Step> &steps)
+{
+	Answers answers;
+	for (const Step &step : steps) {
+		SharedFd fd;
+		RunInNetns(step.netns, [&] { fd = OpenSocket({}); });
+		answers.push_back(Transact(fd->get(), step.train));
+		if (AnyRefused(answers.back()))
+			break;
+	}
+	return answers;
+}
+
+static Napi::Value NetlinkSteps(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsArray())
+		throw Failure("EINVAL", "use", "netlink steps", "they are no array");
+	Napi::Array list = info[0].As<Napi::Array>();
+	std::vector<Step> steps;
+	for (uint32_t i = 0; i < list.Length(); i++) {
+		Napi::Object step = Napi::Value(list.Get(i)).ToObject();
+		Bytes bytes = BytesOf(step.Get("train"), "netlink train");
+		steps.push_back({ NetnsOf(step.Get("netns")),
+				  std::vector<uint8_t>(bytes.data, bytes.data + bytes.size) });
+	}
+	return Task<Answers>::Start(
+		info.Env(), [steps] { return WalkSteps(steps); },
+		[](Napi::Env env, Answers &answers) {
+			Napi::Array result = Napi::Array::New(env);
+			for (const std::vector<uint8_t> &answer : answers)
+				result.Set(result.Length(),
+					   BufferOf(env, answer.data(), answer.size()));
+			return result;
+		});
+}
+
 /*
  * After an overrun everything that waits is thrown away: while the queue is not empty the kernel goes on
  * dropping without saying so again, and who lists anew after the queue was empty misses nothing.
@@ -175,6 +232,7 @@ void RegisterNetlink(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("netlinkOpen", Napi::Function::New<Callback<NetlinkOpen>>(env));
 	exports.Set("netlinkTransact", Napi::Function::New<Callback<NetlinkTransact>>(env));
+	exports.Set("netlinkSteps", Napi::Function::New<Callback<NetlinkSteps>>(env));
 	exports.Set("netlinkReceive", Napi::Function::New<Callback<NetlinkReceive>>(env));
 }
 

@@ -64,6 +64,11 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
 
   blocked = (desired: Attachment): boolean => !this.#alive.has(`${desired.ifindex} ${desired.device}`);
 
+  /** The device was born with its filter: from now on it is read and taken off as if `update` had put it there. */
+  adopt(key: string, attachment: Attachment): void {
+    this.#known.set(key, attachment);
+  }
+
   async update(key: string, desired: Attachment): Promise<void> {
     this.#known.set(key, desired);
     const program = this.#programs.get(desired.program);

@@ -23,7 +23,7 @@ import {
   removeOverlay,
 } from './devices.ts';
 import { type PinSpec, PinTarget } from './pins.ts';
-import { createPodLink, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
+import { createPodLink, Ifindexes, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
 import { PolicyMaps, policyMapName } from './policy-maps.ts';
 import { type ProgramName, Programs } from './programs.ts';
 import { endpointRoute, type RouteSpec, RouteTarget } from './route-table.ts';
@@ -97,6 +97,9 @@ export class Datapath {
   readonly #policyMaps: PolicyMaps;
   readonly #attachmentTarget: AttachmentTarget;
   readonly #admitted = new Map<string, LocalEndpoint>();
+  readonly #ifindexes = new Ifindexes();
+  /** Devices that were made with their filters and that nobody has attached to yet. */
+  readonly #born = new Set<number>();
   readonly #log: Logger;
 
   private constructor(
@@ -154,6 +157,7 @@ export class Datapath {
       tunnelMtu: options.routeMtu,
     });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
+    datapath.#ifindexes.above(await rtnl.links());
     datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
@@ -171,9 +175,22 @@ export class Datapath {
     return this.#admitted;
   }
 
-  createLink(o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>): Promise<PodLink> {
+  async createLink(
+    o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>,
+  ): Promise<PodLink> {
     const { routerIpv4, deviceMtu, routeMtu } = this.options;
-    return createPodLink(this.#rtnl, { ...o, routerIpv4, deviceMtu, routeMtu });
+    const filters = this.#useTcx(true) ? [] : this.#podPrograms();
+    const link = await createPodLink(
+      this.#rtnl,
+      this.#ifindexes,
+      { ...o, routerIpv4, deviceMtu, routeMtu },
+      filters.map(({ direction, program }) => {
+        const { fd, id, name } = this.programs.get(program);
+        return { direction, programFd: fd, name: `${name}:[${id}]` };
+      }),
+    );
+    if (filters.length > 0) this.#born.add(link.ifindex);
+    return link;
   }
 
   /** Brings the routes inside a pod in line with this run's router address and MTU; the pod may be gone. */
@@ -191,10 +208,17 @@ export class Datapath {
     const { ifindex, hostIfname } = endpoint;
     this.#deviceTable.note(hostIfname, { owner: 'pod', ifindex, mtu: this.options.deviceMtu });
     for (const [name, spec] of deviceSysctls(hostIfname)) this.#sysctls.note(name, spec);
-    this.#desire(endpoint.hostIfname, endpoint.ifindex, 'ingress', 'cil_from_container', this.#useTcx(true));
-    if (this.options.endpointRoutes) {
-      this.#desire(endpoint.hostIfname, endpoint.ifindex, 'egress', 'cil_to_container', this.#useTcx(true));
-    } else {
+    const born = this.#born.delete(ifindex);
+    for (const { direction, program } of this.#podPrograms()) {
+      const attachment = { device: hostIfname, ifindex, direction, program, tcx: this.#useTcx(true) };
+      const key = attachmentKey(hostIfname, direction);
+      if (born) {
+        this.#attachmentTarget.adopt(key, attachment);
+        this.attachments.note(key, attachment);
+      } else this.attachments.set(key, attachment);
+    }
+    if (born) return;
+    if (!this.options.endpointRoutes) {
       // An earlier run with endpoint routes may have left it.
       await this.#attachmentTarget.clear({
         device: endpoint.hostIfname,
@@ -319,6 +343,13 @@ export class Datapath {
     for (const [name, spec] of nodeSysctls()) this.#sysctls.note(name, spec);
     for (const { name: device } of [host, net, ...(overlay ? [overlay] : []), ...networkDevices])
       for (const [name, spec] of deviceSysctls(device)) this.#sysctls.note(name, spec);
+  }
+
+  #podPrograms(): { direction: Direction; program: ProgramName }[] {
+    return [
+      { direction: 'ingress', program: 'cil_from_container' },
+      ...(this.options.endpointRoutes ? [{ direction: 'egress', program: 'cil_to_container' } as const] : []),
+    ];
   }
 
   #useTcx(pod: boolean): boolean {

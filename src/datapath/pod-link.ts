@@ -1,7 +1,11 @@
+import { closeSync } from 'node:fs';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import { randomMac } from '../base/mac.ts';
-import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
-import { setDeviceSysctls } from './sysctls.ts';
+import type { NetnsRef } from '../kernel/addon.ts';
+import { openNetnsFd } from '../kernel/netns.ts';
+import { type Link, type NewRoute, Rtnetlink } from '../kernel/rtnetlink.ts';
+import { inSteps, type NewFilter, type Step, step } from '../kernel/steps.ts';
+import { POD_DEVCONF } from './sysctls.ts';
 
 /** What the routes inside a pod say. */
 export interface PodRoutes {
@@ -32,18 +36,101 @@ export interface PodLink {
   mac: string;
 }
 
+/** Numbers for new devices, upwards from what a node has: the kernel takes them as long as they are free. */
+export class Ifindexes {
+  #last = 0;
+
+  /** Two numbers that follow each other: of the pod's end and of the host's, as if the kernel had counted. */
+  pair(): { pod: number; host: number } {
+    this.#last += 2;
+    return { pod: this.#last - 1, host: this.#last };
+  }
+
+  /** From now on above all of these. */
+  above(links: readonly Link[]): void {
+    for (const { ifindex } of links) this.#last = Math.max(this.#last, ifindex);
+  }
+}
+
+/** Numbers or names that were taken are met again only when others make devices at the same moment. */
+const ATTEMPTS = 5;
+
 /**
- * Creates the veth pair with its far end born inside the pod, and the pod's address and routes:
- * `<ip>/32`, `<router> dev eth0 scope link`, `default via <router> dev eth0 mtu N`.
- * On failure the pair is deleted again. The caller owns the link.
+ * Creates the veth pair with its far end born inside the pod, its host side with sysctls and `programs`, and the pod's
+ * address and routes: `<ip>/32`, `<router> dev eth0 scope link`, `default via <router> dev eth0 mtu N`. The pod's end
+ * goes up last, so no packet meets the pair before its programs. One hop to a thread, since every hop waits for the
+ * event loop. On failure the pair is deleted again. The caller owns the link.
  * @throws FimbriaError ENOENT when the namespace is gone, EEXIST when it already has the interface
  */
-export async function createPodLink(rtnl: Rtnetlink, options: PodLinkOptions): Promise<PodLink> {
+export async function createPodLink(
+  rtnl: Rtnetlink,
+  ifindexes: Ifindexes,
+  options: PodLinkOptions,
+  programs: readonly Omit<NewFilter, 'ifindex'>[] = [],
+): Promise<PodLink> {
   const { hostMac, mac } = options.macs ?? { hostMac: randomMac(), mac: randomMac() };
+  const netns = openFd(options.netns);
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const ifindex = ifindexes.pair();
+      try {
+        await inSteps(podSteps(rtnl.netns, netns, { ...options, hostMac, mac, ifindex, programs }));
+        return { ifindex: ifindex.host, hostMac, mac };
+      } catch (error) {
+        const code = error instanceof FimbriaError && error.op === 'create' ? error.code : '';
+        if (attempt === ATTEMPTS || !['EEXIST', 'EBUSY'].includes(code)) {
+          await rtnl.deleteLink(options.hostName);
+          throw error;
+        }
+        await makeWay(rtnl, ifindexes, options);
+      }
+    }
+  } finally {
+    closeSync(netns);
+  }
+}
+
+interface NewPodLink extends PodLinkOptions {
+  hostMac: string;
+  mac: string;
+  ifindex: { pod: number; host: number };
+  programs: readonly Omit<NewFilter, 'ifindex'>[];
+}
+
+/** @param pod descriptor of the pod's namespace */
+function podSteps(host: NetnsRef | undefined, pod: number, options: NewPodLink): Step[] {
+  const { hostName, ifname, ipv4, deviceMtu: mtu, hostMac, mac, ifindex, programs } = options;
+  const peer = { name: ifname, ifindex: ifindex.pod, mac, mtu };
+  const pair = { name: hostName, ifindex: ifindex.host, mac: hostMac, mtu, up: true, peer };
+  return [
+    // Alone: were it refused, what follows would hit whoever has that number.
+    { netns: host, requests: [step.createVeth(pair, pod)] },
+    {
+      netns: host,
+      requests: [
+        step.setDevconf(ifindex.host, POD_DEVCONF),
+        ...(programs.length > 0 ? [step.addClsact(ifindex.host)] : []),
+        ...programs.map(program => step.addFilter({ ...program, ifindex: ifindex.host })),
+      ],
+    },
+    {
+      netns: pod,
+      requests: [
+        step.setUp('lo'),
+        step.addAddress({ ifindex: ifindex.pod, address: ipv4, prefixLength: 32 }),
+        step.setUp(ifindex.pod),
+        ...podRoutes(ifindex.pod, options).map(step.replaceRoute),
+      ],
+    },
+  ];
+}
+
+/** A name or a number was taken: says so if it is the pod's name, else removes what is in the way. */
+async function makeWay(rtnl: Rtnetlink, ifindexes: Ifindexes, options: PodLinkOptions): Promise<void> {
   const pod = openNetns(options.netns);
   try {
-    const taken = await pod.link(options.ifname);
-    if (taken) {
+    const links = await pod.links();
+    if (links.some(link => link.name === options.ifname)) {
       throw new FimbriaError({
         code: 'EEXIST',
         op: 'create',
@@ -54,22 +141,7 @@ export async function createPodLink(rtnl: Rtnetlink, options: PodLinkOptions): P
     }
     // A device of that name is left over from an attempt that was killed: its container never got an answer.
     await rtnl.deleteLink(options.hostName);
-    await rtnl.createVeth({
-      name: options.hostName,
-      mac: hostMac,
-      mtu: options.deviceMtu,
-      up: true,
-      peer: { name: options.ifname, mac, mtu: options.deviceMtu, netns: options.netns },
-    });
-    try {
-      const link = await requireLink(rtnl, options.hostName);
-      await setDeviceSysctls(options.hostName);
-      await configurePodSide(pod, options);
-      return { ifindex: link.ifindex, hostMac, mac };
-    } catch (error) {
-      await rtnl.deleteLink(options.hostName);
-      throw error;
-    }
+    ifindexes.above([...links, ...(await rtnl.links())]);
   } finally {
     pod.close();
   }
@@ -99,54 +171,49 @@ export async function refreshPodRoutes(netns: string, ifname: string, options: P
   const pod = openNetns(netns);
   try {
     const link = await pod.link(ifname);
-    if (link) await setPodRoutes(pod, link.ifindex, options);
+    if (link) await pod.replaceRoutes(podRoutes(link.ifindex, options));
   } finally {
     pod.close();
   }
 }
 
-async function configurePodSide(pod: Rtnetlink, options: PodLinkOptions): Promise<void> {
-  await pod.setLink('lo', { up: true });
-  const { ifindex } = await requireLink(pod, options.ifname);
-  await pod.addAddress({ ifindex, address: options.ipv4, prefixLength: 32 });
-  await pod.setLink(ifindex, { up: true });
-  await setPodRoutes(pod, ifindex, options);
+/** The routes inside a pod. Pure. */
+function podRoutes(ifindex: number, options: PodRoutes): NewRoute[] {
+  const common = { ifindex, table: 254, type: 'unicast', protocol: 'boot' } as const;
+  return [
+    { ...common, dst: `${options.routerIpv4}/32`, scope: 'link' },
+    {
+      ...common,
+      dst: 'default',
+      gateway: options.routerIpv4,
+      scope: 'global',
+      mtu: options.routeMtu,
+    },
+  ];
 }
 
-async function setPodRoutes(pod: Rtnetlink, ifindex: number, options: PodRoutes): Promise<void> {
-  const common = { ifindex, table: 254, type: 'unicast', protocol: 'boot' } as const;
-  await pod.replaceRoute({ ...common, dst: `${options.routerIpv4}/32`, scope: 'link' });
-  await pod.replaceRoute({
-    ...common,
-    dst: 'default',
-    gateway: options.routerIpv4,
-    scope: 'global',
-    mtu: options.routeMtu,
+const isGone = (netns: string, cause: unknown): FimbriaError =>
+  new FimbriaError({
+    code: 'ENOENT',
+    op: 'open',
+    object: `network namespace ${netns}`,
+    why: cause instanceof FimbriaError ? cause.why : messageOf(cause),
+    hint: 'the container is gone; let the runtime create it again',
+    cause,
   });
+
+function openFd(netns: string): number {
+  try {
+    return openNetnsFd(netns);
+  } catch (error) {
+    throw isGone(netns, error);
+  }
 }
 
 function openNetns(netns: string): Rtnetlink {
   try {
     return Rtnetlink.open({ netns });
   } catch (error) {
-    throw new FimbriaError({
-      code: 'ENOENT',
-      op: 'open',
-      object: `network namespace ${netns}`,
-      why: error instanceof FimbriaError ? error.why : messageOf(error),
-      hint: 'the container is gone; let the runtime create it again',
-      cause: error,
-    });
+    throw isGone(netns, error);
   }
-}
-
-async function requireLink(rtnl: Rtnetlink, name: string): Promise<Link> {
-  const link = await rtnl.link(name);
-  if (link) return link;
-  throw new FimbriaError({
-    code: 'ENODEV',
-    op: 'find',
-    object: `link ${name}`,
-    why: 'it vanished while being set up',
-  });
 }

@@ -1,12 +1,18 @@
 import type { Target } from '../base/reconcile.ts';
 import { getSysctl, setSysctl } from '../kernel/netns.ts';
 import type { Rtnetlink } from '../kernel/rtnetlink.ts';
+import type { Devconf } from '../kernel/steps.ts';
 
 /**
  * Of a device that carries pod traffic: asymmetric paths are normal, so no reverse-path filter; forwarding on; no
  * redirects.
  */
 const OF_DEVICES = { rp_filter: '0', forwarding: '1', accept_local: '1', send_redirects: '0' } as const;
+
+/** The same as numbers, for the request that makes a pod's device. */
+export const POD_DEVCONF: Devconf = Object.fromEntries(
+  Object.entries(OF_DEVICES).map(([name, value]) => [name, Number(value)]),
+);
 
 /** Of the node as a whole. The kernel takes the greater of `all` and the device's rp_filter. */
 const OF_NODE = {

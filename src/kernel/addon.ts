@@ -171,6 +171,11 @@ export interface NativeAddon {
   netlinkOpen(groups: number[], netns?: NetnsRef): Handle;
   /** Sends a train of requests and resolves with everything received, once each request had its ack, error or done. */
   netlinkTransact(socket: Handle, train: Uint8Array): Promise<Buffer>;
+  /**
+   * Sends trains one after the other on one thread, each from a socket of its own in its namespace, and resolves
+   * with one answer a step. Ends after the first step of which a request was refused: later steps have no answer.
+   */
+  netlinkSteps(steps: { netns?: NetnsRef; train: Uint8Array }[]): Promise<Buffer[]>;
   /** What waits in the socket's queue: up to 64 datagrams. `overrun`: the kernel had to throw some away, and the rest went, too. */
   netlinkReceive(socket: Handle): { data: Buffer; overrun: boolean };
   watch(socket: Handle, onReadable: () => void): Watch;

@@ -1,5 +1,6 @@
-import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { getSystemErrorMap } from 'node:util';
 import { FimbriaError } from '../base/errors.ts';
 import { type Handle, type NetnsRef, native } from './addon.ts';
 import { Rtnetlink } from './rtnetlink.ts';
@@ -16,6 +17,31 @@ export function netnsIdentity(path: string): { dev: number; ino: number } {
     const { code = 'EIO', message } = cause as NodeJS.ErrnoException;
     throw new FimbriaError({ code, op: 'find', object: `network namespace ${path}`, why: message, cause });
   }
+}
+
+/** What statfs(2) says of the files that stand for namespaces (linux/magic.h). */
+const NSFS_MAGIC = 0x6e736673;
+
+/**
+ * Opens a network namespace: as long as the descriptor is open the namespace lives and the path may go. The caller
+ * closes it.
+ * @throws FimbriaError with the file system's code when there is nothing at `path`, EINVAL when it is no namespace
+ */
+export function openNetnsFd(path: string): number {
+  const refuse = (code: string, why: string, cause?: unknown): FimbriaError =>
+    new FimbriaError({ code, op: 'open', object: `network namespace ${path}`, why, cause });
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    if (statfsSync(path).type === NSFS_MAGIC) return fd;
+  } catch (cause) {
+    if (fd !== undefined) closeSync(fd);
+    const { code = 'EIO', message, errno } = cause as NodeJS.ErrnoException;
+    const words = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
+    throw refuse(code, words === undefined ? message : `${words} (${code})`, cause);
+  }
+  closeSync(fd);
+  throw refuse('EINVAL', 'it is no namespace');
 }
 
 /**

@@ -63,14 +63,17 @@ const FAMILIES: (4 | 6)[] = [4, 6];
  */
 export class Rtnetlink {
   readonly #socket: NetlinkSocket;
+  /** The namespace it was opened for, as it was named then; undefined for the process's own. */
+  readonly netns: NetnsRef | undefined;
 
-  private constructor(socket: NetlinkSocket) {
+  private constructor(socket: NetlinkSocket, netns: NetnsRef | undefined) {
     this.#socket = socket;
+    this.netns = netns;
   }
 
   /** @param options.netns namespace to work in; it is not kept alive by the instance's path, only by its socket */
   static open(options: { netns?: NetnsRef } = {}): Rtnetlink {
-    return new Rtnetlink(NetlinkSocket.open(options.netns));
+    return new Rtnetlink(NetlinkSocket.open(options.netns), options.netns);
   }
 
   /** Frees the socket; requests under way still finish. A second call does nothing. */

@@ -80,24 +80,39 @@ export class NetlinkSocket {
 
   async #send(requests: Request[]): Promise<Reply[]> {
     const first = this.#sequence;
-    const train = new Train(first);
-    for (const request of requests) request(train);
-    this.#sequence = (first + train.count) >>> 0 || 1;
-    const replies: Reply[] = requests.map(() => ({ messages: [], errno: 0, interrupted: false }));
-    for (const message of messages(await native().netlinkTransact(this.#handle, train.bytes()))) {
-      const reply = replies[message.sequence - first];
-      if (reply === undefined) continue;
-      if (interrupted(message)) reply.interrupted = true;
-      const end = ending(message);
-      if (end === undefined) {
-        reply.messages.push(message);
-        continue;
-      }
-      reply.errno = end.errno;
-      if (end.extack !== undefined) reply.extack = end.extack;
-    }
-    return replies;
+    const train = trainOf(requests, first);
+    this.#sequence = (first + requests.length) >>> 0 || 1;
+    return repliesIn(await native().netlinkTransact(this.#handle, train), requests.length, first);
   }
+}
+
+/** The bytes of some requests, numbered from `first`. */
+export function trainOf(requests: readonly Request[], first = 1): Buffer {
+  const train = new Train(first);
+  for (const request of requests) request(train);
+  return train.bytes();
+}
+
+/** One reply for each request of a train, in order. @throws FimbriaError EBADMSG */
+export function repliesIn(answer: Buffer, count: number, first = 1): Reply[] {
+  const replies: Reply[] = Array.from({ length: count }, () => ({
+    messages: [],
+    errno: 0,
+    interrupted: false,
+  }));
+  for (const message of messages(answer)) {
+    const reply = replies[message.sequence - first];
+    if (reply === undefined) continue;
+    if (interrupted(message)) reply.interrupted = true;
+    const end = ending(message);
+    if (end === undefined) {
+      reply.messages.push(message);
+      continue;
+    }
+    reply.errno = end.errno;
+    if (end.extack !== undefined) reply.extack = end.extack;
+  }
+  return replies;
 }
 
 /** Flags for a request that gets one answer and an ack. */

@@ -1,6 +1,7 @@
 import { formatMac, parseMac } from '../../base/mac.ts';
 import { attributes, type NetlinkMessage, text } from '../netlink/parse.ts';
 import { NLM, type Train } from '../netlink/train.ts';
+import { AF_INET } from './codec.ts';
 import type { Link, LinkChange, LinkRef, VethOptions, VxlanOptions } from './types.ts';
 
 export const RTM_NEWLINK = 16;
@@ -16,11 +17,15 @@ const IFLA = {
   MASTER: 10,
   LINKINFO: 18,
   IFALIAS: 20,
+  AF_SPEC: 26,
   NET_NS_FD: 28,
   EXT_MASK: 29,
   LINK_NETNSID: 37,
   GSO_MAX_SIZE: 41,
 } as const;
+const IFLA_INET_CONF = 1;
+/** IPV4_DEVCONF_* (linux/ip.h): what `/proc/sys/net/ipv4/conf/<device>/` has, by number. */
+const DEVCONF = { forwarding: 1, send_redirects: 6, rp_filter: 8, accept_local: 23 } as const;
 const INFO_KIND = 1;
 const INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
@@ -143,6 +148,16 @@ export function encodeLinkChange(
   if (o.alias !== undefined) train.attr(IFLA.IFALIAS, Buffer.from(o.alias));
   if (o.master !== undefined) train.attrU32(IFLA.MASTER, o.master);
   if (netnsFd !== undefined) train.attrU32(IFLA.NET_NS_FD, netnsFd);
+}
+
+/** A device's IPv4 sysctls that can be set by request. */
+export type Devconf = Partial<Record<keyof typeof DEVCONF, number>>;
+
+/** Sets IPv4 sysctls of a device (`inet_set_link_af`), without a file each. */
+export function encodeDevconf(train: Train, ref: LinkRef, conf: Devconf): void {
+  about(train, RTM_SETLINK, NLM.ACK, ref).nest(IFLA.AF_SPEC).nest(AF_INET).nest(IFLA_INET_CONF);
+  for (const [name, value] of Object.entries(conf)) train.attrU32(DEVCONF[name as keyof Devconf], value);
+  train.end().end().end();
 }
 
 /** Reads an RTM_NEWLINK or RTM_DELLINK message. */
