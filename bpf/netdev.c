@@ -26,7 +26,10 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */
 		if (!cfg_host_routing || destination->flags & ENDPOINT_F_HOST)
 			return TC_ACT_OK;
-		flow->source_identity = identity_of_address(packet.ip->saddr);
+		/* Nobody asks who sends: then the longest look-up of this way is left out. */
+		if (destination->flags & ENDPOINT_F_POLICY_INGRESS ||
+		    !ttl_allows_forwarding(packet.ip) || is_tracing())
+			flow->source_identity = identity_of_address(packet.ip->saddr);
 		flow->destination_identity = destination->identity;
 		return deliver(skb, &packet, destination, flow);
 	}

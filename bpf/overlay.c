@@ -61,15 +61,13 @@ int cil_from_overlay(struct __sk_buff *skb)
 
 /*
  * Counted as seen at the interface: the program that sent the packet here has
- * counted its verdict. A packet without key is the device's own chatter (MLD,
- * router solicitation), which the tunnel discards.
+ * counted its verdict. Whatever is not IPv4 is the device's own chatter (MLD,
+ * router solicitation): it has no key, and the tunnel discards it.
  */
 SEC("tc")
 int cil_to_overlay(struct __sk_buff *skb)
 {
-	struct bpf_tunnel_key key = {};
-
-	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0) == 0)
+	if (skb->protocol == bpf_htons(ETH_P_IP))
 		count_packet(skb, REASON_INTERFACE, DIRECTION_EGRESS, SOURCE_OVERLAY_C, __LINE__);
 	return TC_ACT_OK;
 }

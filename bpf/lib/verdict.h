@@ -40,16 +40,22 @@ static __always_inline int finish(struct __sk_buff *skb, int verdict, const stru
 	return verdict;
 }
 
-/* Counts and, while tracing is on, reports a packet that goes on. To be called before the packet changes device. */
-static __always_inline void forwarded_at(struct __sk_buff *skb, const struct flow *flow,
-					 enum trace_point point, enum source_file file, __u16 line)
+/* Whether somebody watches: what only an event tells need not be looked up otherwise. */
+static __always_inline bool is_tracing(void)
 {
 	const struct runtime_info *runtime;
 	__u32 index = 0;
 
-	count_packet(skb, REASON_FORWARDED, flow->direction, file, line);
 	runtime = bpf_map_lookup_elem(&cilium_runtime, &index);
-	if (unlikely(runtime && runtime->trace))
+	return unlikely(runtime && runtime->trace);
+}
+
+/* Counts and, while tracing is on, reports a packet that goes on. To be called before the packet changes device. */
+static __always_inline void forwarded_at(struct __sk_buff *skb, const struct flow *flow,
+					 enum trace_point point, enum source_file file, __u16 line)
+{
+	count_packet(skb, REASON_FORWARDED, flow->direction, file, line);
+	if (is_tracing())
 		emit_flow_event(skb, flow, EVENT_TRACE, point, file, line);
 }
 
