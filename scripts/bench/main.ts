@@ -9,6 +9,7 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { inCgroups, PeerCgroups } from './cgroups.ts';
 import { packetTime } from './ebpf.ts';
 import { ipcacheCurve } from './ipcache.ts';
 import { BenchLab, pluginFolder } from './labs.ts';
@@ -61,10 +62,12 @@ const say = (text: string): void => void process.stdout.write(`==> ${text}\n`);
 const progress = (text: string): void => void process.stdout.write(`    ${text}\n`);
 
 const scratch = new Scratch();
+const cgroups = new PeerCgroups();
 
 async function cleanUp(): Promise<void> {
   await Promise.allSettled([BenchLab.downAll(), NetnsHost.endAll()]);
   scratch.remove();
+  cgroups.remove();
 }
 
 /** A lab whose nodes a veth pair joins, with two pods here and one there. */
@@ -98,13 +101,14 @@ async function measure(
   }
   if (!only.some(part => part !== 'scale')) return;
   say('three labs of two nodes (Host: BPF, Host: Legacy, VXLAN) and the peers');
-  const peers = await setUpPeers(plugins, scratch);
+  const bare = await setUpPeers(plugins, scratch);
   const [bpf, legacy, vxlan] = await Promise.all([
     pair('bpf', BPF),
     pair('legacy', LEGACY),
     pair('vxlan', VXLAN),
   ]);
   const own = { bpf, legacy, vxlan };
+  const peers = inCgroups(bare, cgroups.asDeepAs(bpf.pods.here.cgroup));
   if (only.includes('traffic')) {
     say('round trips');
     results.roundTrip = await interleave(roundTripCases(peers, own, slices), counts);
@@ -152,6 +156,7 @@ async function main(): Promise<void> {
   const begunMs = performance.now();
   for (const name of await BenchLab.sweep()) say(`took down ${name}, which an earlier bench left`);
   Scratch.sweep();
+  PeerCgroups.sweep();
   const results: Results = {
     takenAt: new Date().toISOString(),
     machine: {
