@@ -15,5 +15,7 @@ const volatile bool cfg_endpoint_routes = false;
 /* `Host: BPF`: pods bypass the host's network stack. */
 const volatile bool cfg_host_routing = false;
 const volatile __u32 cfg_overlay_ifindex = 0;
-/* Largest inner IPv4 packet that fits through the tunnel: the route MTU of pods in tunnel mode. */
-const volatile __u32 cfg_tunnel_mtu = 0;
+/* Device that carries the node's address. */
+const volatile __u32 cfg_direct_ifindex = 0;
+/* Largest IPv4 packet of a pod that reaches another node in one piece, through the tunnel or without. */
+const volatile __u32 cfg_route_mtu = 0;

@@ -42,7 +42,7 @@ static __always_inline int encapsulate_from_pod(struct __sk_buff *skb,
 						const struct flow *flow)
 {
 	if (unlikely(!ttl_allows_forwarding(packet->ip) ||
-		     wire_bytes(skb, packet->ip) > cfg_tunnel_mtu))
+		     wire_bytes(skb, packet->ip) > cfg_route_mtu))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_ENCAP_H);
 	decrement_ttl(packet->ip);
 	return encapsulate(skb, remote, flow);

@@ -7,10 +7,26 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "config.h"
 #include "stack.h"
 
 #define FIRST_MULTICAST	    0xE0000000 /* 224.0.0.0; what follows is multicast, reserved or broadcast */
 #define ADDRESS_FAMILY_IPV4 2	       /* AF_INET; <sys/socket.h> is no header for these programs */
+
+static __always_inline int send_to_neighbour(struct __sk_buff *skb,
+					     const struct ipv4_packet *packet,
+					     const struct flow *flow, __u32 ifindex,
+					     __be32 neighbour)
+{
+	struct bpf_redir_neigh next_hop = {
+		.nh_family = ADDRESS_FAMILY_IPV4,
+		.ipv4_nh = neighbour,
+	};
+
+	decrement_ttl(packet->ip);
+	forwarded(skb, flow, TRACE_TO_NETWORK, SOURCE_FIB_H);
+	return bpf_redirect_neigh(ifindex, &next_hop, sizeof(next_hop), 0);
+}
 
 /*
  * The route decides; the neighbour is left to bpf_redirect_neigh even where the
@@ -24,7 +40,6 @@ static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ip
 					  const struct flow *flow)
 {
 	struct iphdr *ip = packet->ip;
-	struct bpf_redir_neigh next_hop = { .nh_family = ADDRESS_FAMILY_IPV4 };
 	struct bpf_fib_lookup lookup = {
 		.family = ADDRESS_FAMILY_IPV4,
 		.l4_protocol = ip->protocol,
@@ -43,9 +58,20 @@ static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ip
 	if (unlikely(result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
 
-	next_hop.ipv4_nh =
-		lookup.ipv4_dst; /* the gateway, or the destination itself on a link route */
-	decrement_ttl(ip);
-	forwarded(skb, flow, TRACE_TO_NETWORK, SOURCE_FIB_H);
-	return bpf_redirect_neigh(lookup.ifindex, &next_hop, sizeof(next_hop), 0);
+	/* The gateway, or the destination itself on a link route. */
+	return send_to_neighbour(skb, packet, flow, lookup.ifindex, lookup.ipv4_dst);
+}
+
+/*
+ * To a node that is a neighbour: the agent made the route and this entry from
+ * the same facts, so nothing is looked up. What does not fit is the stack's.
+ */
+static __always_inline int route_to_node(struct __sk_buff *skb, const struct ipv4_packet *packet,
+					 const struct ipcache_info *remote,
+					 const struct flow *flow)
+{
+	if (unlikely(!ttl_allows_forwarding(packet->ip) ||
+		     wire_bytes(skb, packet->ip) > cfg_route_mtu))
+		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
+	return send_to_neighbour(skb, packet, flow, cfg_direct_ifindex, remote->tunnel_endpoint);
 }

@@ -18,6 +18,11 @@ static __always_inline int refuse_unreachable(const struct ipcache_info *remote)
 	return 0;
 }
 
+static __always_inline bool via_neighbour(const struct ipcache_info *remote)
+{
+	return remote && remote->flags & IPCACHE_F_NEIGHBOUR;
+}
+
 static __always_inline bool behind_tunnel(const struct ipcache_info *remote)
 {
 	return cfg_tunnel && remote && remote->tunnel_endpoint;

@@ -36,6 +36,7 @@ function fill(lab: BenchLab, node: string, entries: number): void {
     tunnelEndpoint: '192.168.10.200',
     ownPodCidr: false,
     cluster: true,
+    neighbour: false,
   };
   try {
     for (let from = 0; from < entries; from += BATCH) {

@@ -33,7 +33,7 @@ import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
-import { findNetworkDevices } from './network-devices.ts';
+import { connectedNetworks, findNetworkDevices } from './network-devices.ts';
 import { claimNode } from './one-per-node.ts';
 import type { AgentOptions } from './options.ts';
 import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
@@ -184,6 +184,7 @@ export class Agent {
       identities,
       controllers,
       networkDevices,
+      directNetworks: await connectedNetworks(rtnl, networkDevices[0]!),
       routeMtu,
       log: log.for('inbound'),
     });

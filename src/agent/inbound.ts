@@ -24,6 +24,8 @@ export interface InboundDeps {
   identities: PodIdentities;
   controllers: ControllerSet;
   networkDevices: readonly Link[];
+  /** Networks that the first of them is connected to. */
+  directNetworks: readonly string[];
   routeMtu: number;
   log: Logger;
 }
@@ -113,6 +115,7 @@ export class Inbound {
       localEndpoints: new Map([...local.values()].map(e => [e.ipv4, e.identity])),
       remoteEndpoints: view.remoteEndpoints(node.ipv4),
       clusterCidrs: config.clusterPoolIpv4Cidrs,
+      directNetworks: this.#directNetworks(),
     });
     datapath.ipcache.replace(ipcache, () => true, sameIpcacheEntry);
 
@@ -137,6 +140,12 @@ export class Inbound {
     // A full ipcache is no reason to leave routes out.
     const outcomes = await Promise.allSettled([datapath.ipcache.commit(), datapath.routes.commit()]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  /** Connected networks of the device that carries the node's address, where peers are routed to directly. */
+  #directNetworks(): readonly string[] {
+    const { config, directNetworks } = this.#deps;
+    return config.routingMode === 'native' && config.autoDirectNodeRoutes ? directNetworks : [];
   }
 
   /** Gives local pods the identity that their labels say now. */

@@ -1,7 +1,16 @@
+import { formatIpv4Cidr, ipv4CidrOf, parseIpv4 } from '../base/addr.ts';
 import { FimbriaError } from '../base/errors.ts';
 import type { AgentConfig } from '../config/index.ts';
 import { deviceOf } from '../datapath/devices.ts';
 import type { Link, Rtnetlink } from '../kernel/rtnetlink.ts';
+
+/** IPv4 networks that a device is connected to: whoever is in them is reached without a router. */
+export async function connectedNetworks(rtnl: Rtnetlink, device: Link): Promise<string[]> {
+  const addresses = await rtnl.addresses({ ifindex: device.ifindex, family: 4 });
+  return addresses.map(({ address, prefixLength }) =>
+    formatIpv4Cidr(ipv4CidrOf(parseIpv4(address), prefixLength)),
+  );
+}
 
 /** The devices whose traffic is the pods': those named in the configuration, else the one with the node's address. */
 export async function findNetworkDevices(

@@ -154,7 +154,8 @@ export class Datapath {
       endpointRoutes: options.endpointRoutes,
       hostRouting: options.hostRouting,
       overlayIfindex: devices.overlay?.ifindex ?? 0,
-      tunnelMtu: options.routeMtu,
+      directIfindex: options.networkDevices[0]!.ifindex,
+      routeMtu: options.routeMtu,
     });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
     datapath.#ifindexes.above(await rtnl.links());

@@ -23,8 +23,10 @@ export interface DatapathOptions {
   hostRouting: boolean;
   /** 0 without tunnel. */
   overlayIfindex: number;
-  /** Bytes of the largest IPv4 packet that fits through the tunnel. */
-  tunnelMtu: number;
+  /** Device that carries the node's address. */
+  directIfindex: number;
+  /** Bytes of the largest IPv4 packet of a pod that reaches another node in one piece. */
+  routeMtu: number;
 }
 
 /** The node's programs and shared maps, loaded. Owner: the agent; `close` drops the handles, not what is attached. */
@@ -55,7 +57,8 @@ export class Programs {
           cfg_endpoint_routes: options.endpointRoutes,
           cfg_host_routing: options.hostRouting,
           cfg_overlay_ifindex: options.overlayIfindex,
-          cfg_tunnel_mtu: options.tunnelMtu,
+          cfg_direct_ifindex: options.directIfindex,
+          cfg_route_mtu: options.routeMtu,
         });
         await object.loadAsync();
       }

@@ -18,6 +18,8 @@ export interface IpcacheSpec {
   ownPodCidr?: boolean;
   /** In the cluster's pod ranges: in tunnel mode nothing leaves without a tunnel endpoint (drop 160). */
   cluster?: boolean;
+  /** The tunnel endpoint is a neighbour: in native mode packets go there without a route look-up. */
+  neighbour?: boolean;
 }
 
 const ENDPOINTS_HINT = 'move pods to other nodes';
@@ -47,6 +49,7 @@ export function ipcacheTarget(programs: Pick<Programs, 'map'>): Target<IpcacheSp
     tunnelEndpoint: spec.tunnelEndpoint ?? NO_ADDRESS,
     ownPodCidr: spec.ownPodCidr ?? false,
     cluster: spec.cluster ?? false,
+    neighbour: spec.neighbour ?? false,
   }));
 }
 

@@ -115,6 +115,7 @@ export const ipcacheKeyCodec: Codec<IpcacheKey> = {
 export const IpcacheFlag = {
   IPCACHE_F_OWN_PODCIDR: 1,
   IPCACHE_F_CLUSTER: 2,
+  IPCACHE_F_NEIGHBOUR: 4,
 } as const;
 
 /** `struct ipcache_info`, 12 bytes */
@@ -430,7 +431,8 @@ export type Rodata = {
   cfg_endpoint_routes: boolean;
   cfg_host_routing: boolean;
   cfg_overlay_ifindex: number;
-  cfg_tunnel_mtu: number;
+  cfg_direct_ifindex: number;
+  cfg_route_mtu: number;
 };
 
 /** Maps of `bpf/lib/maps.h`: the C struct of key and value, where it is one. */

@@ -44,6 +44,8 @@ export interface IpcacheRecord {
   ownPodCidr: boolean;
   /** In the cluster's pod ranges: in tunnel mode nothing leaves without a tunnel endpoint (drop 160). */
   cluster: boolean;
+  /** The tunnel endpoint is a neighbour of this node: native mode sends there without a route look-up. */
+  neighbour: boolean;
 }
 
 /** One rule of `cilium_policy_<id>`. What is left out matches everything; a port needs a protocol. */
@@ -130,6 +132,7 @@ const ipcacheShape: Shape<string, IpcacheRecord> = {
       flags: bits([
         [record.ownPodCidr, IpcacheFlag.IPCACHE_F_OWN_PODCIDR],
         [record.cluster, IpcacheFlag.IPCACHE_F_CLUSTER],
+        [record.neighbour, IpcacheFlag.IPCACHE_F_NEIGHBOUR],
       ]),
     }),
   decodeValue: bytes => {
@@ -139,6 +142,7 @@ const ipcacheShape: Shape<string, IpcacheRecord> = {
       tunnelEndpoint: formatIpv4(tunnelEndpoint),
       ownPodCidr: (flags & IpcacheFlag.IPCACHE_F_OWN_PODCIDR) !== 0,
       cluster: (flags & IpcacheFlag.IPCACHE_F_CLUSTER) !== 0,
+      neighbour: (flags & IpcacheFlag.IPCACHE_F_NEIGHBOUR) !== 0,
     };
   },
 };

@@ -1,6 +1,6 @@
 import type { IpcacheSpec } from '../datapath/tables.ts';
 import { Identity } from '../maps/abi.gen.ts';
-import type { NodeView, RemoteEndpointView } from './nodes.ts';
+import { isOnLink, type NodeView, type RemoteEndpointView } from './nodes.ts';
 
 /** Everything that decides the ipcache of one node. */
 export interface IpcacheInput {
@@ -11,6 +11,11 @@ export interface IpcacheInput {
   remoteEndpoints: readonly RemoteEndpointView[];
   /** All ranges that pods may have addresses from. */
   clusterCidrs: readonly string[];
+  /**
+   * Networks that the node's device is connected to, when this node routes to its peers directly: packets to peers in
+   * them need no route look-up.
+   */
+  directNetworks?: readonly string[];
 }
 
 /**
@@ -20,25 +25,28 @@ export interface IpcacheInput {
 export function ipcacheEntries(input: IpcacheInput): Map<string, IpcacheSpec> {
   const entries = new Map<string, IpcacheSpec>();
   const host = (address: string): string => `${address}/32`;
+  const networks = input.directNetworks ?? [];
+  /** How a peer's pods are reached. */
+  const through = (nodeIpv4: string) => ({
+    cluster: true,
+    tunnelEndpoint: nodeIpv4,
+    ...(isOnLink(nodeIpv4, networks) && { neighbour: true }),
+  });
   entries.set('0.0.0.0/0', { identity: Identity.IDENTITY_WORLD });
   for (const cidr of input.clusterCidrs)
     entries.set(cidr, { identity: Identity.IDENTITY_WORLD, cluster: true });
   for (const peer of input.peers) {
     for (const cidr of peer.podCidrs) {
-      entries.set(cidr, { identity: Identity.IDENTITY_WORLD, cluster: true, tunnelEndpoint: peer.ipv4 });
+      entries.set(cidr, { identity: Identity.IDENTITY_WORLD, ...through(peer.ipv4) });
     }
   }
   for (const endpoint of input.remoteEndpoints) {
-    entries.set(host(endpoint.ipv4), {
-      identity: endpoint.identity,
-      cluster: true,
-      tunnelEndpoint: endpoint.nodeIpv4,
-    });
+    entries.set(host(endpoint.ipv4), { identity: endpoint.identity, ...through(endpoint.nodeIpv4) });
   }
   for (const peer of input.peers) {
     entries.set(host(peer.ipv4), { identity: Identity.IDENTITY_REMOTE_NODE });
     const inside = (address: string | undefined, identity: number): void => {
-      if (address) entries.set(host(address), { identity, cluster: true, tunnelEndpoint: peer.ipv4 });
+      if (address) entries.set(host(address), { identity, ...through(peer.ipv4) });
     };
     inside(peer.routerIpv4, Identity.IDENTITY_REMOTE_NODE);
     inside(peer.healthIpv4, Identity.IDENTITY_HEALTH);
@@ -57,6 +65,7 @@ export function sameIpcacheEntry(a: IpcacheSpec, b: IpcacheSpec): boolean {
     a.identity === b.identity &&
     (a.tunnelEndpoint ?? '') === (b.tunnelEndpoint ?? '') &&
     !a.ownPodCidr === !b.ownPodCidr &&
-    !a.cluster === !b.cluster
+    !a.cluster === !b.cluster &&
+    !a.neighbour === !b.neighbour
   );
 }

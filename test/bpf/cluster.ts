@@ -182,8 +182,8 @@ export class LiveNode {
       endpoints.set(ip, { ...none, host: true, ifindex: 0, identity: 1, endpointId: 0, mac, nodeMac: mac });
     lxcMap.close();
 
-    const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false };
-    const remote = { tunnelEndpoint: peer.ip, ownPodCidr: false, cluster: true };
+    const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false, neighbour: false };
+    const remote = { tunnelEndpoint: peer.ip, ownPodCidr: false, cluster: true, neighbour: false };
     const ipcache = object.map('cilium_ipcache');
     ipcacheMap(ipcache).updateBatch([
       ['0.0.0.0/0', { ...plain, identity: 2 }],

@@ -40,6 +40,7 @@ export function configurationName(c: Configuration): string {
 }
 
 export const OVERLAY_IFINDEX = 8;
+export const DIRECT_IFINDEX = 5;
 export const TUNNEL_MTU = 1450;
 
 export function rodata(c: Configuration): Rodata {
@@ -48,7 +49,8 @@ export function rodata(c: Configuration): Rodata {
     cfg_endpoint_routes: c.endpointRoutes,
     cfg_host_routing: c.hostRouting,
     cfg_overlay_ifindex: OVERLAY_IFINDEX,
-    cfg_tunnel_mtu: TUNNEL_MTU,
+    cfg_direct_ifindex: DIRECT_IFINDEX,
+    cfg_route_mtu: TUNNEL_MTU,
   };
 }
 

@@ -145,7 +145,13 @@ test('typed views read what they wrote to the kernel', t => {
     t.false(endpoints.delete('10.0.0.7'));
 
     const ipcache = ipcacheMap(loaded.map('cilium_ipcache'));
-    const record = { identity: 5, tunnelEndpoint: '192.168.10.101', ownPodCidr: false, cluster: true };
+    const record = {
+      identity: 5,
+      tunnelEndpoint: '192.168.10.101',
+      ownPodCidr: false,
+      cluster: true,
+      neighbour: false,
+    };
     ipcache.updateBatch([
       ['0.0.0.0/0', { ...record, identity: 2 }],
       ['10.0.1.0/24', record],

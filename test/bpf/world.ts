@@ -64,6 +64,8 @@ export const ELSEWHERE = {
   /** In a remote node's block, not in the ipcache by itself. */
   remoteUnknownPod: '10.0.1.99',
   remoteNode: '192.168.10.101',
+  /** On a node that is known as a neighbour. */
+  neighbourPod: '10.0.2.20',
   /** In this node's block, nobody's. */
   nobody: '10.0.0.77',
   /** In the cluster's range, on no node. */
@@ -99,22 +101,27 @@ export function fillMaps(loaded: Loaded): void {
       nodeMac: none,
     });
   }
-  const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false };
+  const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false, neighbour: false };
   loaded.ipcache.updateBatch([
     ['0.0.0.0/0', { ...plain, identity: IDENTITY.world }],
     ['10.0.0.0/16', { ...plain, identity: IDENTITY.world, cluster: true }],
     ['10.0.0.0/24', { ...plain, identity: IDENTITY.world, cluster: true, ownPodCidr: true }],
     [
       '10.0.1.0/24',
-      { identity: IDENTITY.world, tunnelEndpoint: ELSEWHERE.remoteNode, ownPodCidr: false, cluster: true },
+      { ...plain, identity: IDENTITY.world, tunnelEndpoint: ELSEWHERE.remoteNode, cluster: true },
     ],
     [
       `${ELSEWHERE.remotePod}/32`,
+      { ...plain, identity: IDENTITY.remotePod, tunnelEndpoint: ELSEWHERE.remoteNode, cluster: true },
+    ],
+    [
+      `${ELSEWHERE.neighbourPod}/32`,
       {
+        ...plain,
         identity: IDENTITY.remotePod,
         tunnelEndpoint: ELSEWHERE.remoteNode,
-        ownPodCidr: false,
         cluster: true,
+        neighbour: true,
       },
     ],
     [`${ELSEWHERE.remoteNode}/32`, { ...plain, identity: IDENTITY.remoteNode }],
@@ -158,6 +165,8 @@ export function furnish(namespace: Namespace): void {
     'route add 198.51.100.0/24 via 192.168.10.1 mtu lock 1400',
     'route add blackhole 203.0.113.0/24',
     `route add 10.0.1.0/24 via ${ELSEWHERE.remoteNode}`,
+    // A neighbour's pods are sent to it whatever the routes say.
+    'route add blackhole 10.0.2.0/24',
   ]);
   namespace.run('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
 }

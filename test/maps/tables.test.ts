@@ -65,6 +65,7 @@ const record = fc.record({
   tunnelEndpoint: ip,
   ownPodCidr: fc.boolean(),
   cluster: fc.boolean(),
+  neighbour: fc.boolean(),
 });
 
 test('endpoints: get, entries and batches agree', t => {
@@ -91,7 +92,13 @@ test('ipcache: prefixes come back canonical', t => {
     }),
   );
   const map = ipcacheMap(new MemoryMap());
-  const value = { identity: 1, tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false };
+  const value = {
+    identity: 1,
+    tunnelEndpoint: '0.0.0.0',
+    ownPodCidr: false,
+    cluster: false,
+    neighbour: false,
+  };
   map.set('10.0.0.1', value);
   t.deepEqual(map.get('10.0.0.1/32'), value);
 });

@@ -34,6 +34,22 @@ test('who lives where', t => {
   });
 });
 
+test('peers on a connected network are neighbours, others are not', t => {
+  const far = { name: 'c', ipv4: '192.168.99.1', podCidrs: ['10.1.2.0/24'] };
+  const entries = ipcacheEntries({
+    ...input,
+    peers: [...input.peers, far],
+    directNetworks: ['192.168.10.0/24'],
+  });
+  const neighbours = [...entries].filter(([, entry]) => entry.neighbour).map(([prefix]) => prefix);
+  t.deepEqual(neighbours, ['10.1.1.0/24', '10.1.1.33/32', '10.1.1.9/32', '10.1.1.10/32']);
+  t.deepEqual(entries.get('10.1.2.0/24'), {
+    identity: 2,
+    cluster: true,
+    tunnelEndpoint: '192.168.99.1',
+  });
+});
+
 test('what this node knows itself wins over what the cluster says', t => {
   const entries = ipcacheEntries({
     ...input,
@@ -45,5 +61,6 @@ test('what this node knows itself wins over what the cluster says', t => {
 test('entries are the same when they say the same', t => {
   t.true(sameIpcacheEntry({ identity: 2 }, { identity: 2, cluster: false }));
   t.false(sameIpcacheEntry({ identity: 2 }, { identity: 2, cluster: true }));
+  t.false(sameIpcacheEntry({ identity: 2 }, { identity: 2, neighbour: true }));
   t.false(sameIpcacheEntry({ identity: 2 }, { identity: 2, tunnelEndpoint: '10.0.0.1' }));
 });
