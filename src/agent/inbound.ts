@@ -12,6 +12,9 @@ import type { NodeIdentity } from './bootstrap.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PodIdentities } from './identities.ts';
 
+/** A pass looks at the whole cluster: changes that come in a burst share one. */
+const SPACING_MS = 50;
+
 /** What the cluster's changes flow into. */
 export interface InboundDeps {
   config: AgentConfig;
@@ -45,6 +48,7 @@ export class Inbound {
     this.#routing = deps.controllers.add({
       name: 'sync-routing',
       intervalMs: 60_000,
+      spacingMs: SPACING_MS,
       run: () => this.#syncRouting(),
     });
     this.#labels = deps.controllers.add({

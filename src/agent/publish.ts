@@ -132,13 +132,14 @@ function oursOf({ metadata, status }: CiliumEndpoint): object {
 }
 
 function sameStatus(present: CiliumEndpoint, wanted: CiliumEndpoint): boolean {
-  const key = (e: CiliumEndpoint): string =>
-    JSON.stringify([
-      e.metadata.ownerReferences?.map(o => o.uid),
-      e.status?.id,
-      e.status?.identity?.id,
-      e.status?.networking?.node,
-      e.status?.networking?.addressing?.[0]?.ipv4,
-    ]);
-  return key(present) === key(wanted);
+  const owners = ({ metadata }: CiliumEndpoint): string | undefined =>
+    metadata.ownerReferences?.map(o => o.uid).join();
+  const [a, b] = [present.status, wanted.status];
+  return (
+    a?.id === b?.id &&
+    a?.identity?.id === b?.identity?.id &&
+    a?.networking?.node === b?.networking?.node &&
+    a?.networking?.addressing?.[0]?.ipv4 === b?.networking?.addressing?.[0]?.ipv4 &&
+    owners(present) === owners(wanted)
+  );
 }

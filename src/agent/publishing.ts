@@ -5,6 +5,8 @@ import type { Inbound } from './inbound.ts';
 import { publishEndpoints, publishNode } from './publish.ts';
 
 const PROBE_INTERVAL_MS = 10_000;
+/** Pods of a burst are published together, after their ADDs were answered. */
+const SPACING_MS = 100;
 
 /**
  * Starts what tells the cluster of this node: its CiliumNode, the CiliumEndpoints of its pods; and the probes of all
@@ -38,6 +40,7 @@ export function addPublishing(parts: AgentParts, inbound: Inbound): void {
   const endpointSync = controllers.add({
     name: 'sync-cilium-endpoints',
     intervalMs: 60_000,
+    spacingMs: SPACING_MS,
     run: async () => {
       await view.synced();
       await publishEndpoints(client, view, endpoints.store.list(), node.ipv4);

@@ -19,6 +19,11 @@ export interface ControllerOptions {
   log: Logger;
   /** Runs again this long after each success; only on trigger when absent. */
   intervalMs?: number;
+  /**
+   * Kicks start runs at least this long apart: the first at once, those of a burst together. For work that looks at
+   * everything however little changed.
+   */
+  spacingMs?: number;
   /** First and longest delay between attempts after an error. */
   retry?: { baseMs: number; maxMs: number };
 }
@@ -32,6 +37,9 @@ export class Controller {
   readonly #backoff: Backoff;
   readonly #status: ControllerStatus;
   #timer: NodeJS.Timeout | undefined;
+  #held: NodeJS.Timeout | undefined;
+  /** By the monotonic clock. */
+  #startedMs = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #stopped = false;
@@ -64,9 +72,19 @@ export class Controller {
     return this.#next;
   }
 
-  /** Like trigger, for callers that do not care about the outcome. */
+  /** Like trigger, for callers that do not care about the outcome; kept apart by `spacingMs`. */
   kick(): void {
-    this.trigger().catch(() => {});
+    if (this.#held) return;
+    const waitMs = this.#startedMs + (this.#options.spacingMs ?? 0) - performance.now();
+    if (waitMs <= 0) {
+      this.trigger().catch(() => {});
+      return;
+    }
+    this.#held = setTimeout(() => {
+      this.#held = undefined;
+      this.trigger().catch(() => {});
+    }, waitMs);
+    this.#held.unref();
   }
 
   status(): ControllerStatus {
@@ -77,11 +95,13 @@ export class Controller {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#held);
     await this.#running?.catch(() => {});
   }
 
   #start(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#startedMs = performance.now();
     this.#running = this.#once().finally(() => {
       this.#running = undefined;
     });

@@ -66,3 +66,35 @@ test('a stopped controller runs no more', async t => {
     ['x'],
   );
 });
+
+test('kicks of a burst share a run, the first has its own at once; triggers do not wait', async t => {
+  // The controller's timers do not keep a process alive.
+  const alive = setInterval(() => {}, 60_000);
+  t.teardown(() => clearInterval(alive));
+  const starts: number[] = [];
+  const waiters: (() => void)[] = [];
+  const c = new Controller({
+    name: 'spaced',
+    spacingMs: 60,
+    log: silent,
+    run: async () => {
+      starts.push(performance.now());
+      waiters.shift()?.();
+    },
+  });
+  const nextRun = (): Promise<void> => new Promise(resolve => waiters.push(resolve));
+  c.kick();
+  t.is(starts.length, 1);
+  const second = nextRun();
+  for (let i = 0; i < 10; i++) c.kick();
+  t.is(starts.length, 1);
+  await second;
+  t.is(starts.length, 2);
+  // Timers count whole milliseconds.
+  t.true(starts[1]! - starts[0]! >= 59);
+  await c.trigger();
+  t.is(starts.length, 3);
+  c.kick();
+  await c.stop();
+  t.is(starts.length, 3);
+});
