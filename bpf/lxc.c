@@ -37,8 +37,8 @@ static __always_inline int to_remote(struct __sk_buff *skb, const struct ipv4_pa
 	if (behind_tunnel(remote))
 		return encapsulate_from_pod(skb, packet, remote, flow);
 	if (cfg_host_routing)
-		return via_neighbour(remote) ? route_to_node(skb, packet, remote, flow) :
-					       route_from_pod(skb, packet, flow);
+		return via_neighbour(remote) ? route_to_node(skb, packet, remote, flow)
+					     : route_from_pod(skb, packet, flow);
 	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_LXC_C);
 }
 

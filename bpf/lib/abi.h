@@ -61,7 +61,8 @@ struct ipcache_key {
 enum ipcache_flag {
 	IPCACHE_F_OWN_PODCIDR = 1, /* a block of this node: without endpoint it is nobody (151) */
 	IPCACHE_F_CLUSTER = 2,	   /* a pod range: needs a tunnel endpoint in tunnel mode (160) */
-	IPCACHE_F_NEIGHBOUR = 4,   /* its node is a neighbour on cfg_direct_ifindex: native mode needs no route look-up */
+	IPCACHE_F_NEIGHBOUR =
+		4, /* its node is a neighbour on cfg_direct_ifindex: native mode needs no route look-up */
 };
 
 struct ipcache_info {

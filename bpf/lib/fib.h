@@ -67,8 +67,7 @@ static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ip
  * the same facts, so nothing is looked up. What does not fit is the stack's.
  */
 static __always_inline int route_to_node(struct __sk_buff *skb, const struct ipv4_packet *packet,
-					 const struct ipcache_info *remote,
-					 const struct flow *flow)
+					 const struct ipcache_info *remote, const struct flow *flow)
 {
 	if (unlikely(!ttl_allows_forwarding(packet->ip) ||
 		     wire_bytes(skb, packet->ip) > cfg_route_mtu))

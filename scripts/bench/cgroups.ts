@@ -71,6 +71,7 @@ export function inCgroups(peers: Peers, [client, server]: [string, string]): Pee
   });
   return {
     bareVeth: pair(peers.bareVeth),
+    floor: pair(peers.floor),
     bareNodes: pair(peers.bareNodes),
     kernelVxlan: pair(peers.kernelVxlan),
     ptp: pods(peers.ptp),

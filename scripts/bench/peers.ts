@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isAlive } from '../../src/lab/processes.ts';
+import { setUpFloor } from './floor.ts';
 import type { Place } from './labs.ts';
 import { execute, ip, NetnsHost, sysctl } from './netns.ts';
 
@@ -14,6 +15,8 @@ const FLANNEL = { device: 'flannel.1', vni: 1, port: 8472 };
 export interface Peers {
   /** Two hosts that nothing but a veth pair joins. */
   bareVeth: [Place, Place];
+  /** Two pods that an empty program in a filter joins. */
+  floor: [Place, Place];
   /** The two nodes themselves. */
   bareNodes: [Place, Place];
   /** Node to node through the kernel's VXLAN, without pods. */
@@ -146,5 +149,6 @@ export async function setUpPeers(plugins: string, scratch: Scratch): Promise<Pee
     place(nodes[0].netns, overlay[0]!),
     place(nodes[1].netns, overlay[1]!),
   ];
-  return { bareVeth, bareNodes: nodes, kernelVxlan, ptp, bridge, flannel };
+  const floor = await setUpFloor(host);
+  return { bareVeth, floor, bareNodes: nodes, kernelVxlan, ptp, bridge, flannel };
 }

@@ -60,6 +60,7 @@ function ways(peers: Peers, own: OwnLabs): { same: Way[]; cross: Way[]; vxlan: W
   return {
     same: [
       { key: veth, title: 'bare veth pair', ends: peers.bareVeth },
+      { key: 'floor', title: 'empty program in clsact, redirect_peer', ends: peers.floor, baseline: veth },
       { key: 'same-bpf', title: 'fimbria, Host: BPF', ends: same(own.bpf.pods), baseline: veth },
       { key: 'same-legacy', title: 'fimbria, Host: Legacy', ends: same(own.legacy.pods), baseline: veth },
       { key: 'same-ptp', title: 'ptp', ends: same(peers.ptp), baseline: veth },
