@@ -2,6 +2,7 @@
 /* Map operations. Every buffer's length is checked against the map's shape before the kernel sees it. */
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include <bpf/bpf.h>
@@ -9,6 +10,7 @@
 
 #include "addon.h"
 #include "args.h"
+#include "btf.h"
 #include "failure.h"
 #include "handle.h"
 #include "object.h"
@@ -91,7 +93,25 @@ static Napi::Value MapInfo(const Napi::CallbackInfo &info)
 	result.Set("maxEntries", facts.max_entries);
 	result.Set("flags", facts.map_flags);
 	result.Set("btfId", facts.btf_id);
+	result.Set("btfKeyTypeId", facts.btf_key_type_id);
+	result.Set("btfValueTypeId", facts.btf_value_type_id);
 	return result;
+}
+
+static Napi::Value MapTypes(const Napi::CallbackInfo &info)
+{
+	Handle &map = Handle::From(info[0], Kind::kMap, "inspect");
+	struct bpf_map_info facts = {};
+	uint32_t length = sizeof(facts);
+	if (bpf_obj_get_info_by_fd(map.fd(), &facts, &length))
+		throw Refused(errno, "inspect", Named(map));
+	if (!facts.btf_id)
+		return info.Env().Undefined();
+	std::unique_ptr<struct btf, decltype(&btf__free)> btf(
+		btf__load_from_kernel_by_id(facts.btf_id), btf__free);
+	if (!btf)
+		throw Refused(errno, "read types of", Named(map));
+	return TypesOf(info.Env(), btf.get(), facts.btf_key_type_id, facts.btf_value_type_id);
 }
 
 static Napi::Value MapLookup(const Napi::CallbackInfo &info)
@@ -263,6 +283,7 @@ void RegisterMap(Napi::Env env, Napi::Object exports)
 	exports.Set("mapFromPin", Napi::Function::New<Callback<MapFromPin>>(env));
 	exports.Set("mapFromId", Napi::Function::New<Callback<MapFromId>>(env));
 	exports.Set("mapInfo", Napi::Function::New<Callback<MapInfo>>(env));
+	exports.Set("mapTypes", Napi::Function::New<Callback<MapTypes>>(env));
 	exports.Set("mapLookup", Napi::Function::New<Callback<MapLookup>>(env));
 	exports.Set("mapUpdate", Napi::Function::New<Callback<MapUpdate>>(env));
 	exports.Set("mapDelete", Napi::Function::New<Callback<MapDelete>>(env));

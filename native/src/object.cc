@@ -10,6 +10,7 @@
 
 #include "addon.h"
 #include "args.h"
+#include "btf.h"
 #include "failure.h"
 #include "libbpf_log.h"
 #include "task.h"
@@ -193,6 +194,19 @@ Napi::Value BpfObject::Maps(const Napi::CallbackInfo &info)
 	return result;
 }
 
+Napi::Value BpfObject::MapTypes(const Napi::CallbackInfo &info)
+{
+	ObjectState &state = At(Stage::kOpen, "read types of");
+	std::string name = StringOf(info[0], "map name");
+	auto found = state.types.find(name);
+	if (found == state.types.end())
+		throw Failure("ENOENT", "find", "map " + name, "there is none in " + state.path);
+	struct btf *btf = bpf_object__btf(state.object);
+	if (!btf)
+		return info.Env().Undefined();
+	return TypesOf(info.Env(), btf, found->second.key, found->second.value);
+}
+
 Napi::Value BpfObject::Programs(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
@@ -323,6 +337,7 @@ Napi::Function BpfObject::Define(Napi::Env env)
 	return DefineClass(
 		env, "BpfObject",
 		{ InstanceMethod<&BpfObject::Call<&BpfObject::Maps>>("maps"),
+		  InstanceMethod<&BpfObject::Call<&BpfObject::MapTypes>>("mapTypes"),
 		  InstanceMethod<&BpfObject::Call<&BpfObject::Programs>>("programs"),
 		  InstanceMethod<&BpfObject::Call<&BpfObject::SetRodata>>("setRodata"),
 		  InstanceMethod<&BpfObject::Call<&BpfObject::SetMaxEntries>>("setMaxEntries"),

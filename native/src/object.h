@@ -70,6 +70,7 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 	ObjectState &At(Stage stage, const char *op);
 
 	Napi::Value Maps(const Napi::CallbackInfo &info);
+	Napi::Value MapTypes(const Napi::CallbackInfo &info);
 	Napi::Value Programs(const Napi::CallbackInfo &info);
 	Napi::Value SetRodata(const Napi::CallbackInfo &info);
 	Napi::Value SetMaxEntries(const Napi::CallbackInfo &info);

@@ -24,6 +24,7 @@ export interface Handle {
 /** A parsed BPF ELF file inside libbpf. */
 export interface NativeObject {
   maps(): NativeMapSpec[];
+  mapTypes(map: string): NativeMapTypes | undefined;
   programs(): { name: string; section: string }[];
   setRodata(name: string, value: bigint | Uint8Array): void;
   setMaxEntries(map: string, maxEntries: number): void;
@@ -48,6 +49,23 @@ export interface NativeMapSpec {
   pinned: boolean;
 }
 
+/** A leaf of a type. Structs are entered: the field `b` of the member `a` is `a.b`. */
+export interface NativeField {
+  name: string;
+  typeName: string;
+  bitOffset: number;
+  bits: number;
+  count: number;
+  number: boolean;
+  signed: boolean;
+}
+
+/** Absent where the map's type has no keys, or its BTF says nothing of them. */
+export interface NativeMapTypes {
+  key: { name: string; fields: NativeField[] } | undefined;
+  value: { name: string; fields: NativeField[] } | undefined;
+}
+
 export interface NativeMapInfo {
   id: number;
   type: number;
@@ -57,6 +75,8 @@ export interface NativeMapInfo {
   maxEntries: number;
   flags: number;
   btfId: number;
+  btfKeyTypeId: number;
+  btfValueTypeId: number;
 }
 
 export interface NativeProgramInfo {
@@ -116,6 +136,8 @@ export interface NativeAddon {
   mapFromPin(path: string): Handle;
   mapFromId(id: number): Handle;
   mapInfo(map: Handle): NativeMapInfo;
+  /** Out of the kernel's BTF; undefined when the map has none. */
+  mapTypes(map: Handle): NativeMapTypes | undefined;
   mapLookup(map: Handle, key: Uint8Array): Buffer | undefined;
   mapUpdate(map: Handle, key: Uint8Array, value: Uint8Array, flags: number): void;
   mapDelete(map: Handle, key: Uint8Array): boolean;

@@ -15,4 +15,12 @@ export { RingBuffer } from './ringbuf.ts';
 export { bpfStatsHold, possibleCpus } from './system.ts';
 export { TcFilter, type TcHook } from './tc.ts';
 export { TcxLink, type TcxLinkInfo, tcxQuery, tcxSupported } from './tcx.ts';
-export { type Direction, MAP_FLAGS, type MapSpec, type MapType, type ProgramSpec } from './types.ts';
+export {
+  type Direction,
+  MAP_FLAGS,
+  type MapSpec,
+  type MapType,
+  type MapTypes,
+  type ProgramSpec,
+  type TypeField,
+} from './types.ts';

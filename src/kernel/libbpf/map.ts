@@ -2,7 +2,7 @@ import { FimbriaError } from '../../base/errors.ts';
 import { type Handle, native } from '../addon.ts';
 import { nativeOf } from './native-object.ts';
 import type { BpfObject } from './object.ts';
-import { type MapType, mapTypeName, mapTypeNumber } from './types.ts';
+import { type MapType, type MapTypes, mapTypeName, mapTypeNumber } from './types.ts';
 
 const UPDATE_FLAGS = { any: 0, create: 1, exist: 2 } as const;
 const BATCH = 1024;
@@ -42,6 +42,9 @@ export class BpfMap {
   readonly flags: number;
   /** BTF object of its key and value types, 0 when it has none. */
   readonly btfId: number;
+  /** Types within that BTF object, 0 when it has none. */
+  readonly btfKeyTypeId: number;
+  readonly btfValueTypeId: number;
   /** The owned descriptor. */
   readonly handle: Handle;
 
@@ -56,6 +59,8 @@ export class BpfMap {
     this.maxEntries = info.maxEntries;
     this.flags = info.flags;
     this.btfId = info.btfId;
+    this.btfKeyTypeId = info.btfKeyTypeId;
+    this.btfValueTypeId = info.btfValueTypeId;
   }
 
   /** Takes over a descriptor that the addon made. */
@@ -90,6 +95,11 @@ export class BpfMap {
   /** The descriptor's number, still owned by this object. @throws FimbriaError EBADF after `close()` */
   get fd(): number {
     return this.handle.fd;
+  }
+
+  /** Types of key and value out of the kernel's BTF; undefined when the map has none. @throws FimbriaError EPERM */
+  types(): MapTypes | undefined {
+    return native().mapTypes(this.handle);
   }
 
   /** The value of a key, or undefined. For maps of maps it is the inner map's id. */

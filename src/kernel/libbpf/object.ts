@@ -5,7 +5,7 @@ import { BpfMap } from './map.ts';
 import { rememberNative } from './native-object.ts';
 import { makeDirectories } from './pin.ts';
 import { BpfProgram } from './program.ts';
-import { type MapSpec, mapTypeName, type ProgramSpec } from './types.ts';
+import { type MapSpec, type MapTypes, mapTypeName, type ProgramSpec } from './types.ts';
 
 /**
  * One BPF ELF file. `open` only parses; configure what must be set before loading; `load` creates maps,
@@ -38,6 +38,11 @@ export class BpfObject {
    */
   static open(path: string, options: { pinRoot?: string } = {}): BpfObject {
     return new BpfObject(path, native().objectOpen(path, options.pinRoot), options.pinRoot);
+  }
+
+  /** Types of a declared map's key and value, before loading; undefined without BTF. @throws FimbriaError ENOENT */
+  mapTypes(name: string): MapTypes | undefined {
+    return this.#native.mapTypes(name);
   }
 
   /**

@@ -75,6 +75,28 @@ export interface MapSpec {
   pinned: boolean;
 }
 
+/** A leaf field of a key or value, as BTF has it. */
+export interface TypeField {
+  /** Of a nested struct `outer.inner`; empty for a type that is no struct. */
+  name: string;
+  /** Of one element, e.g. `__be32`. */
+  typeName: string;
+  bitOffset: number;
+  /** Of one element; no multiple of 8 in bit fields. */
+  bits: number;
+  /** Elements of an array of numbers, else 1. */
+  count: number;
+  /** An integer or enum, or an array of them. */
+  number: boolean;
+  signed: boolean;
+}
+
+/** Key and value types of a map; of a map of maps as declared: those of its inner maps. */
+export interface MapTypes {
+  key: { name: string; fields: TypeField[] } | undefined;
+  value: { name: string; fields: TypeField[] } | undefined;
+}
+
 /** A program as an ELF file declares it. */
 export interface ProgramSpec {
   name: string;
