@@ -165,6 +165,7 @@ export class Agent {
     const healthNetns = join(dirname(options.stateDir), 'netns', 'health');
     const ensureHealth = () => ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4);
     await ensureHealth();
+    datapath.finishUpgrade();
     datapath.sweep(new Set(store.list().map(e => e.id)));
 
     const responder = this.#own('health responder', new HealthResponder());

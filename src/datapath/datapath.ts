@@ -149,14 +149,15 @@ export class Datapath {
   ): Promise<Datapath> {
     await setNodeSysctls();
     const devices = await ensureDevices(rtnl, deviceOptions(options), log);
-    const programs = await Programs.load(options.bpfRoot, {
+    const programOptions = {
       tunnel: options.tunnelPort !== undefined,
       endpointRoutes: options.endpointRoutes,
       hostRouting: options.hostRouting,
       overlayIfindex: devices.overlay?.ifindex ?? 0,
       directIfindex: options.networkDevices[0]!.ifindex,
       routeMtu: options.routeMtu,
-    });
+    };
+    const programs = await Programs.load(options.bpfRoot, programOptions, { log });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
     datapath.#ifindexes.above(await rtnl.links());
     datapath.#watchOverNode();
@@ -274,7 +275,15 @@ export class Datapath {
     if (endpoint) await this.admit({ ...endpoint, identity });
   }
 
-  /** Pins and maps of endpoints and devices that are no more; after restore. */
+  /**
+   * Every endpoint was attached anew, so no earlier program runs: what it counted is kept, and its maps go. Before
+   * anybody but the agent's start works with this.
+   */
+  finishUpgrade(): void {
+    this.programs.finish();
+  }
+
+  /** Pins and maps of endpoints and devices that are no more; after `finishUpgrade`. */
   sweep(endpointIds: ReadonlySet<number>): void {
     this.#policyMaps.sweep(endpointIds);
     this.#attachmentTarget.sweep(

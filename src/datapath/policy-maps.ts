@@ -1,13 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { BpfMap, MAP_FLAGS } from '../kernel/libbpf/index.ts';
-import {
-  allowAllKey,
-  POLICY_KEY_SIZE,
-  POLICY_MAX_ENTRIES,
-  POLICY_VALUE_SIZE,
-  policyMap,
-} from '../maps/tables.ts';
+import { BpfMap, type BpfObject } from '../kernel/libbpf/index.ts';
+import { allowAllKey, policyMap } from '../maps/tables.ts';
 import type { Programs } from './programs.ts';
 
 const PREFIX = 'cilium_policy_';
@@ -15,6 +9,22 @@ const PREFIX = 'cilium_policy_';
 /** Name of an endpoint's pin. */
 export function policyMapName(endpointId: number): string {
   return `${PREFIX}${endpointId}`;
+}
+
+/** Id of the endpoint whose policy map is pinned under that name. Pure. */
+export function policyMapOwner(name: string): number | undefined {
+  const match = /^cilium_policy_(\d+)$/.exec(name);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** An empty policy map of the layout that a loaded object declares; the caller owns it. */
+export function createPolicyMap(object: BpfObject, endpointId: number): BpfMap {
+  const declared = object.maps.find(map => map.name === 'cilium_policy')!;
+  return BpfMap.create({
+    ...declared,
+    name: policyMapName(endpointId),
+    btfFrom: { object, map: 'cilium_policy' },
+  });
 }
 
 /**
@@ -35,15 +45,7 @@ export class PolicyMaps {
   ensure(endpointId: number): void {
     const pin = this.path(endpointId);
     if (existsSync(pin)) return;
-    const map = BpfMap.create({
-      type: 'lpm_trie',
-      name: `${PREFIX}${endpointId}`.slice(0, 15),
-      keySize: POLICY_KEY_SIZE,
-      valueSize: POLICY_VALUE_SIZE,
-      maxEntries: POLICY_MAX_ENTRIES,
-      flags: MAP_FLAGS.NO_PREALLOC,
-      btfFrom: { object: this.#programs.lxc, map: 'cilium_policy' },
-    });
+    const map = createPolicyMap(this.#programs.lxc, endpointId);
     try {
       const typed = policyMap(map);
       for (const direction of ['ingress', 'egress'] as const)
@@ -62,8 +64,8 @@ export class PolicyMaps {
   sweep(ids: ReadonlySet<number>): void {
     if (!existsSync(this.#root)) return;
     for (const name of readdirSync(this.#root)) {
-      const match = /^cilium_policy_(\d+)$/.exec(name);
-      if (match && !ids.has(Number(match[1]))) rmSync(join(this.#root, name), { force: true });
+      const owner = policyMapOwner(name);
+      if (owner !== undefined && !ids.has(owner)) rmSync(join(this.#root, name), { force: true });
     }
   }
 

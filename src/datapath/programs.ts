@@ -1,8 +1,11 @@
 import { join } from 'node:path';
+import type { Logger } from '../base/log.ts';
 import { assetPath } from '../base/paths.ts';
 import { type BpfMap, BpfObject, type BpfProgram } from '../kernel/libbpf/index.ts';
+import type { LayoutUpgrade } from '../maps/upgrades.ts';
+import { MapUpgrade } from './map-upgrade.ts';
 
-/** One compiled object per kind of attach point (`bpf/*.c`). */
+/** One compiled object per kind of attach point (`bpf/*.c`); the first makes the maps that all share. */
 const OBJECTS = ['lxc', 'host', 'netdev', 'overlay'] as const;
 
 /** Programs by name, as bpftool shows them. */
@@ -34,24 +37,40 @@ export class Programs {
   readonly #objects: Map<string, BpfObject>;
   readonly #programs = new Map<ProgramName, BpfProgram>();
   readonly #maps = new Map<string, BpfMap>();
+  readonly #upgrade: MapUpgrade;
 
-  private constructor(objects: Map<string, BpfObject>) {
+  private constructor(objects: Map<string, BpfObject>, upgrade: MapUpgrade) {
     this.#objects = objects;
+    this.#upgrade = upgrade;
   }
 
   /**
-   * Loads every object with the options baked in; maps that are pinned below `<bpfRoot>/tc/globals` are taken
-   * over with their contents. Nothing is attached, so a failure leaves what runs as it is.
-   * @throws FimbriaError BPF_LOAD with the verifier's log
+   * Loads every object with the options baked in. Maps that are pinned below `<bpfRoot>/tc/globals` are taken over;
+   * of those whose layout is another one now there are new ones with the same contents, and `finish` must be called
+   * when every program was replaced (`map-upgrade.ts`). Nothing is attached, so a failure leaves what runs, its maps
+   * and its pins as they are.
+   * @param o.folder where the objects are; those of the package when absent
+   * @param o.upgrades what copying by name cannot know of the layouts; those of this version when absent
+   * @throws FimbriaError BPF_LOAD with the verifier's log; FOREIGN_MAP, MAP_LAYOUT
    */
-  static async load(bpfRoot: string, options: DatapathOptions): Promise<Programs> {
+  static async load(
+    bpfRoot: string,
+    options: DatapathOptions,
+    o: { log: Logger; folder?: string; upgrades?: readonly LayoutUpgrade[] },
+  ): Promise<Programs> {
     const objects = new Map<string, BpfObject>();
+    let upgrade: MapUpgrade | undefined;
     try {
       for (const name of OBJECTS) {
-        const object = BpfObject.open(assetPath(`build/bpf/${name}.o`), {
-          pinRoot: join(bpfRoot, 'tc', 'globals'),
-        });
-        objects.set(name, object);
+        const file = `${name}.o`;
+        objects.set(
+          name,
+          BpfObject.open(o.folder ? join(o.folder, file) : assetPath(join('build/bpf', file))),
+        );
+      }
+      const lxc = objects.get('lxc')!;
+      upgrade = MapUpgrade.plan(lxc, join(bpfRoot, 'tc', 'globals'), o.log, o.upgrades);
+      for (const object of objects.values()) {
         object.setRodata({
           cfg_tunnel: options.tunnel,
           cfg_endpoint_routes: options.endpointRoutes,
@@ -60,13 +79,21 @@ export class Programs {
           cfg_direct_ifindex: options.directIfindex,
           cfg_route_mtu: options.routeMtu,
         });
+        upgrade.bind(object, object === lxc ? undefined : lxc);
         await object.loadAsync();
       }
-      return new Programs(objects);
+      await upgrade.fill(lxc);
+      return new Programs(objects, upgrade);
     } catch (error) {
+      upgrade?.close();
       for (const object of objects.values()) object.close();
       throw error;
     }
+  }
+
+  /** No program of an earlier load runs any more: the pins of its maps become those of ours. Repeatable. */
+  finish(): void {
+    this.#upgrade.finish(name => this.map(name));
   }
 
   /** The handle stays this object's. */
@@ -100,6 +127,7 @@ export class Programs {
   }
 
   close(): void {
+    this.#upgrade.close();
     for (const handle of [...this.#programs.values(), ...this.#maps.values(), ...this.#objects.values()])
       handle.close();
   }

@@ -4,6 +4,8 @@ import { ignoring } from '../base/errors.ts';
 import { BpfProgram, TcFilter, TcxLink } from '../kernel/libbpf/index.ts';
 import type { Link, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { Maps } from '../maps/abi.gen.ts';
+import { nextOf } from './map-upgrade.ts';
+import { policyMapOwner } from './policy-maps.ts';
 import { isOurDevice, ROUTE_NOTES } from './route-table.ts';
 
 /** Something of ours that is on a node, and how it goes. Removing what is gone succeeds. */
@@ -103,9 +105,9 @@ function deviceRemains(rtnl: Rtnetlink, links: readonly Link[]): Remain[] {
 }
 
 function mapRemains(folder: string): Remain[] {
-  const ours = (name: string): boolean => name in Maps || /^cilium_policy_\d+$/.test(name);
+  const ours = (name: string): boolean => name in Maps || policyMapOwner(name) !== undefined;
   return namesIn(folder)
-    .filter(ours)
+    .filter(name => ours(nextOf(name) ?? name))
     .map(name => ({
       what: `map pin ${join(folder, name)}`,
       remove: () => rmSync(join(folder, name), { force: true }),

@@ -221,6 +221,14 @@ export function setPolicySlot(policyMaps: RawMap, endpointId: number, policy: { 
   policyMaps.update(indexBytes(endpointId), indexBytes(policy.fd));
 }
 
+/** The same for many slots, for one grace period. */
+export function setPolicySlots(
+  policyMaps: RawMap,
+  slots: readonly (readonly [number, { fd: number }])[],
+): void {
+  policyMaps.updateBatch(slots.map(([slot, policy]) => [indexBytes(slot), indexBytes(policy.fd)]));
+}
+
 /** Empties a slot; an endpoint whose flags still ask for it drops (203). Waits as `setPolicySlot`. */
 export function clearPolicySlot(policyMaps: RawMap, endpointId: number): boolean {
   return policyMaps.delete(indexBytes(endpointId));

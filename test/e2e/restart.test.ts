@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { packageRoot } from '../../src/base/paths.ts';
+import { withBadInstruction } from '../datapath/broken.ts';
 import { collect, printed, TestLab } from './lab.ts';
 
 /**
@@ -111,21 +112,6 @@ for (const [mode, values] of Object.entries(MODES)) {
     t.deepEqual(streams.map(stalled), [[], []]);
     t.deepEqual(await identities(), before);
   });
-}
-
-/** A copy of an object file whose first instruction of the pods' program no verifier accepts. */
-function withBadInstruction(object: Buffer): Buffer {
-  const copy = Buffer.from(object);
-  const sections = Number(copy.readBigUInt64LE(0x28));
-  const [size, count] = [copy.readUInt16LE(0x3a), copy.readUInt16LE(0x3c)];
-  const EXECUTABLE = 0x4n;
-  for (let i = 0; i < count; i++) {
-    const at = sections + i * size;
-    const length = copy.readBigUInt64LE(at + 0x20);
-    if ((copy.readBigUInt64LE(at + 8) & EXECUTABLE) === 0n || length === 0n) continue;
-    copy[Number(copy.readBigUInt64LE(at + 0x18))] = 0xff;
-  }
-  return copy;
 }
 
 test.serial('programs that cannot be loaded: the old ones stay, the agent says why', async t => {

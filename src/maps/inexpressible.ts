@@ -1,0 +1,2 @@
+/** Why one entry cannot be said in another layout. */
+export class Inexpressible extends Error {}
