@@ -204,6 +204,7 @@ export class MapUpgrade {
       if (endpointId === undefined) continue;
       const found = this.#classify(this.#open(name, name), this.#inner);
       if (found.changes.length > 0) this.#policies.set(endpointId, found);
+      else found.map.close();
     }
     this.#stale.push(...leftovers.filter(name => !COUNTERS.has(nextOf(name)!)));
   }

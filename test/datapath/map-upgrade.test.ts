@@ -5,7 +5,10 @@ import { createLogger, type Logger, silent } from '../../src/base/log.ts';
 import { packageRoot } from '../../src/base/paths.ts';
 import { createPolicyMap } from '../../src/datapath/policy-maps.ts';
 import { Programs } from '../../src/datapath/programs.ts';
+import { datapathRemains } from '../../src/datapath/remains.ts';
 import { BpfMap, type MapCreateOptions, possibleCpus } from '../../src/kernel/libbpf/index.ts';
+import { createHeldNetns } from '../../src/kernel/netns.ts';
+import { Rtnetlink } from '../../src/kernel/rtnetlink.ts';
 import { readFields, writeFields } from '../../src/maps/convert.ts';
 import { policyMap, setPolicySlot } from '../../src/maps/tables.ts';
 import type { Fields, LayoutUpgrade } from '../../src/maps/upgrades.ts';
@@ -253,6 +256,23 @@ test('an upgrade that was cut short: what its programs counted is kept, its tabl
   t.deepEqual(dumps(back).slice(0, 3), tables);
   const [{ value }] = dump(back.map('cilium_metrics')) as [{ value: { packets: bigint }[] }];
   t.is([value].flat()[0]!.packets, 11n, 'and go back, too');
+});
+
+test('what an upgrade that was cut short left is part of what cleanup takes away', async t => {
+  const { load, pins, folder } = await node(t);
+  (await load(OWN)).finish();
+  await load(other);
+  const netns = await createHeldNetns();
+  const rtnl = Rtnetlink.open({ netns: netns.fd });
+  t.teardown(() => {
+    rtnl.close();
+    netns.close();
+  });
+  const remains = await datapathRemains(rtnl, join(folder, '../..'), new Map());
+  const maps = remains.filter(remain => remain.what.startsWith('map pin '));
+  t.deepEqual(maps.map(map => map.what.slice(`map pin ${folder}/`.length)).sort(), Object.keys(pins()));
+  for (const map of maps) await map.remove();
+  t.deepEqual(pins(), {});
 });
 
 test('policy maps: pinned ones, their slots, and slots of no pin', async t => {

@@ -106,6 +106,16 @@ export class TestNode {
     await waitAgent(this.lab, { name: this.name, ip: '' }, nodes, quiet);
   }
 
+  /** The node's network namespace. */
+  get netns(): string {
+    return netnsOf(this.#holder);
+  }
+
+  /** Where the node's bpffs is seen from outside. */
+  get bpffs(): string {
+    return `/proc/${this.#holder}/root/sys/fs/bpf`;
+  }
+
   /** Starts the agent to die at a system call. False when it became ready without getting there. */
   async startAndDie(at: KillPoint): Promise<boolean> {
     const tracer = await this.launch(at);
@@ -191,8 +201,7 @@ export class TestNode {
 
   /** Names on the node's bpffs and in its folder below /run. */
   files(): string[] {
-    const bpffs = `/proc/${this.#holder}/root/sys/fs/bpf`;
-    const names = [bpffs, this.#run].flatMap(root =>
+    const names = [this.bpffs, this.#run].flatMap(root =>
       (readdirSync(root, { recursive: true }) as string[]).map(name => name),
     );
     return names.sort();
@@ -200,7 +209,7 @@ export class TestNode {
 
   /** Devices and routes of the node, as text. */
   async network(): Promise<{ devices: string[]; routes: string[] }> {
-    const rtnl = Rtnetlink.open({ netns: netnsOf(this.#holder) });
+    const rtnl = Rtnetlink.open({ netns: this.netns });
     try {
       const links = await rtnl.links();
       const name = new Map(links.map(l => [l.ifindex, l.name]));

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import { packageRoot } from '../../src/base/paths.ts';
 import { withBadInstruction } from '../datapath/broken.ts';
-import { collect, printed, TestLab } from './lab.ts';
+import { collect, TestLab } from './lab.ts';
+import { lostOf, pingAll } from './traffic.ts';
 
 /**
  * Restarts and upgrades under traffic: a ping of 100 a second and a stream, on one node and across, while the agent is
@@ -54,29 +55,19 @@ async function identities(): Promise<unknown[]> {
 /** Pings and streams from pod a to b and c while `work` goes on; what they say in the end. */
 async function underTraffic(work: () => Promise<void>): Promise<{ pings: string[]; streams: string[] }> {
   const targets = [address.b, address.c];
-  const pings = targets.map(to =>
-    lab.spawn(['lab', 'exec', 'a', '--', 'ping', '-i', '0.01', '-W', '2', '-O', to]),
-  );
   const streams = targets.map(to =>
     lab.spawn(['lab', 'exec', 'a', '--', 'iperf3', '-c', to, '-p', '7200', '-t', '0', '-b', '50M', '-J']),
   );
-  const said = [...pings, ...streams].map(collect);
-  await Promise.all(pings.map(ping => printed(ping, /icmp_seq=20 /)));
+  const streamed = streams.map(collect);
+  const endPings = await pingAll(lab, 'a', targets);
+  let pings: string[] = [];
   try {
     await work();
   } finally {
-    for (const child of [...pings, ...streams]) child.kill('SIGINT');
+    for (const child of streams) child.kill('SIGINT');
+    pings = await endPings();
   }
-  const outcomes = (await Promise.all(said)).map(o => o.stdout);
-  return { pings: outcomes.slice(0, 2), streams: outcomes.slice(2) };
-}
-
-/** Packets sent and not answered. The last may be on its way when the ping ends. */
-function lostOf(ping: string): number {
-  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(ping)!;
-  return ping.includes('no answer yet')
-    ? Number(sent) - Number(received)
-    : Math.max(0, Number(sent) - Number(received) - 1);
+  return { pings, streams: (await Promise.all(streamed)).map(o => o.stdout) };
 }
 
 interface Stream {
