@@ -99,11 +99,6 @@ export class MapUpgrade {
     }
   }
 
-  /** Whether there is anything to convert. */
-  get needed(): boolean {
-    return this.#changed.size + this.#policies.size + this.#counted.length > 0;
-  }
-
   /** Before an object is loaded: it takes the maps of `loaded`, or those that are kept, and pins nothing. */
   bind(object: BpfObject, loaded?: BpfObject): void {
     for (const { name, pinned } of object.maps) {
