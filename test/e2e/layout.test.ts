@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { build } from 'esbuild';
 import { packageRoot } from '../../src/base/paths.ts';
-import { BpfMap, BpfProgram, TcFilter, tcxQuery } from '../../src/kernel/libbpf/index.ts';
+import { BpfMap, BpfObject, BpfProgram, TcFilter, tcxQuery } from '../../src/kernel/libbpf/index.ts';
 import { Rtnetlink } from '../../src/kernel/rtnetlink.ts';
 import { withBadInstruction } from '../datapath/broken.ts';
 import { compileVariant, OTHER_LAYOUT } from '../datapath/variants.ts';
@@ -53,6 +53,7 @@ async function buildOther(): Promise<void> {
 test.before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'fimbria-test-layout-'));
   await buildOther();
+  learnSizes();
   await lab.up(
     'left,right',
     'routingMode=native,autoDirectNodeRoutes=true,ipv4NativeRoutingCIDR=10.48.0.0/16',
@@ -90,17 +91,25 @@ async function start(): Promise<void> {
   await node.ready(2);
 }
 
-/** By which a map of either version is known, by the kernel's own name. */
-const SIZES: Record<Version, Record<string, number>> = {
-  own: { cilium_lxc: 24, cilium_ipcache: 12, cilium_metrics: 16, cilium_runtime: 4 },
-  other: { cilium_lxc: 28, cilium_ipcache: 16, cilium_metrics: 24, cilium_runtime: 8 },
-};
+/** Sizes of values by which a map of either version is known; by the kernel's own name. */
+const sizes: Record<Version, Map<string, number>> = { own: new Map(), other: new Map() };
+
+function learnSizes(): void {
+  const objects = { own: join(packageRoot(), 'build/bpf/lxc.o'), other: join(folder, 'objects/lxc.o') };
+  for (const version of ['own', 'other'] as const) {
+    const object = BpfObject.open(objects[version]);
+    for (const map of object.maps)
+      if (map.type !== 'array_of_maps') sizes[version].set(map.name, map.valueSize);
+    object.close();
+  }
+}
 
 function versionsOf(maps: readonly BpfMap[]): Set<Version> {
   const versions = new Set<Version>();
-  for (const map of maps)
-    for (const version of ['own', 'other'] as const)
-      if (SIZES[version][map.name] === map.valueSize) versions.add(version);
+  for (const map of maps) {
+    const [own, other] = [sizes.own.get(map.name), sizes.other.get(map.name)];
+    if (own !== other) versions.add(map.valueSize === own ? 'own' : 'other');
+  }
   return versions;
 }
 
@@ -152,7 +161,8 @@ async function checkVersion(t: ExecutionContext, version: Version, where: string
   const maps = names.map(name => BpfMap.fromPin(join(pins, name)));
   t.deepEqual([...versionsOf(maps)], [version], where);
   for (const [i, map] of maps.entries())
-    if (/^cilium_policy_\d+$/.test(names[i]!)) t.is(map.valueSize, version === 'own' ? 4 : 8, where);
+    if (/^cilium_policy_\d+$/.test(names[i]!))
+      t.is(map.valueSize, sizes[version].get('cilium_policy')!, where);
   for (const map of maps) map.close();
   for (const program of await attached()) {
     t.deepEqual(program.maps, [version], `${where}: ${program.name}`);
@@ -264,9 +274,9 @@ test.serial('programs of another layout that cannot be loaded: old programs, map
 const WALKS: [KillPoint['thread'], string, number][] = [
   ['main', 'rename', 2],
   ['main', 'unlink', 1],
-  ['main', 'bpf', 14],
-  ['any', 'sendto', 9],
-  ['any', 'bpf', 60],
+  ['main', 'bpf', 22],
+  ['any', 'sendto', 15],
+  ['any', 'bpf', 110],
 ];
 
 test.serial(
