@@ -9,9 +9,11 @@ import { datapathRemains } from '../../src/datapath/remains.ts';
 import { BpfMap, type MapCreateOptions, possibleCpus } from '../../src/kernel/libbpf/index.ts';
 import { createHeldNetns } from '../../src/kernel/netns.ts';
 import { Rtnetlink } from '../../src/kernel/rtnetlink.ts';
+import { EndpointFlag } from '../../src/maps/abi.gen.ts';
 import { readFields, writeFields } from '../../src/maps/convert.ts';
 import { policyMap, setPolicySlot } from '../../src/maps/tables.ts';
 import type { Fields, LayoutUpgrade } from '../../src/maps/upgrades.ts';
+import { ethernet, ipv4, PROTO, tcp } from '../bpf/packet.ts';
 import { type Scratch, scratch } from '../native/support.ts';
 import { withBadInstruction } from './broken.ts';
 import { compileVariant, type Edit, OTHER_LAYOUT } from './variants.ts';
@@ -317,6 +319,47 @@ test('policy maps: pinned ones, their slots, and slots of no pin', async t => {
   rebuilt.finish();
   check(rebuilt);
   t.is(pins()['cilium_policy_300'], ids['cilium_policy_300']);
+});
+
+test('a policy is enforced by the programs of both layouts, each with its own maps', async t => {
+  const { load, folder } = await node(t);
+  const a = await load(OWN);
+  a.finish();
+  const LOOPBACK = 1;
+  put(
+    a.map('cilium_lxc'),
+    { ipv4: 0x0a000009 },
+    { ...ENDPOINT, ifindex: LOOPBACK, flags: EndpointFlag.ENDPOINT_F_POLICY_INGRESS },
+  );
+  put(a.map('cilium_ipcache'), { prefixlen: 24, ipv4: 0x0a000100 }, { ...REMOTE, identity: 300 });
+  const policy = createPolicyMap(a.lxc, ENDPOINT.endpoint_id);
+  policyMap(policy).set(
+    { direction: 'ingress', identity: 300, l4Proto: PROTO.tcp, dport: 443 },
+    { deny: false },
+  );
+  policy.pin(join(folder, `cilium_policy_${ENDPOINT.endpoint_id}`));
+  setPolicySlot(a.map('cilium_policy_maps'), ENDPOINT.endpoint_id, policy);
+  policy.close();
+
+  const passes = (programs: Programs, src: string, dport: number): boolean => {
+    const macs = { dst: '02:00:00:00:00:01', src: '02:00:00:00:00:02' };
+    const data = ethernet(macs, ipv4({ src, dst: '10.0.0.9', proto: PROTO.tcp }, tcp(4000, dport)));
+    return programs.get('cil_to_container').testRun({ data, ifindex: LOOPBACK }).retval === 0;
+  };
+  const check = (programs: Programs, when: string): void => {
+    t.true(passes(programs, '10.0.1.7', 443), `${when}: allowed`);
+    t.false(passes(programs, '10.0.1.7', 80), `${when}: another port`);
+    t.false(passes(programs, '10.0.2.7', 443), `${when}: another identity`);
+  };
+  check(a, 'own');
+  const b = await load(other);
+  check(b, 'other, before the pins move');
+  check(a, 'own, beside the other');
+  b.finish();
+  check(b, 'other');
+  check(a, 'own, whose pins are gone');
+  const back = await load(OWN);
+  check(back, 'own again');
 });
 
 test('the same sizes are not the same layout: fields that changed places are moved', async t => {
