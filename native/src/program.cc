@@ -2,6 +2,7 @@
 /* Loaded programs: facts, pins, test runs, statistics. */
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <vector>
 
 #include <bpf/bpf.h>
@@ -102,6 +103,56 @@ static Napi::Value ProgramTestRun(const Napi::CallbackInfo &info)
 	return result;
 }
 
+/*
+ * Many packets, one after another, in one visit to the namespace. Frames lie in slots of equal size,
+ * contexts likewise; the results have the shape of the arguments.
+ */
+static Napi::Value ProgramTestRunBatch(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	Handle &program = Handle::From(info[0], Kind::kProgram, "run");
+	Bytes frames = BytesOf(info[1], "frames");
+	Bytes contexts = BytesOf(info[2], "contexts");
+	Bytes size_bytes = BytesOf(info[3], "sizes");
+	size_t count = size_bytes.size / sizeof(uint32_t);
+	if (!count || size_bytes.size % sizeof(uint32_t) || frames.size % count ||
+	    contexts.size % count)
+		throw Failure("ERANGE", "run", "program",
+			      "frames, contexts and sizes are not of the same number");
+	size_t slot = frames.size / count, ctx_size = contexts.size / count;
+	std::vector<uint32_t> sizes(count), verdicts(count);
+	memcpy(sizes.data(), size_bytes.data, size_bytes.size);
+	std::vector<uint8_t> frames_out(frames.size), contexts_out(contexts.size);
+	RunInNetns(NetnsOf(info[4]), [&] {
+		for (size_t i = 0; i < count; i++) {
+			std::string object = "program on packet " + std::to_string(i);
+			if (sizes[i] > slot)
+				throw Failure("ERANGE", "run", object,
+					      "it is longer than its slot");
+			LIBBPF_OPTS(bpf_test_run_opts, options);
+			options.data_in = frames.data + i * slot;
+			options.data_size_in = sizes[i];
+			options.data_out = frames_out.data() + i * slot;
+			options.data_size_out = slot;
+			options.ctx_in = contexts.data + i * ctx_size;
+			options.ctx_size_in = ctx_size;
+			options.ctx_out = contexts_out.data() + i * ctx_size;
+			options.ctx_size_out = ctx_size;
+			options.repeat = 1;
+			if (bpf_prog_test_run_opts(program.fd(), &options))
+				throw Refused(errno, "run", object);
+			sizes[i] = options.data_size_out;
+			verdicts[i] = options.retval;
+		}
+	});
+	Napi::Object result = Napi::Object::New(env);
+	result.Set("frames", BufferOf(env, frames_out.data(), frames_out.size()));
+	result.Set("contexts", BufferOf(env, contexts_out.data(), contexts_out.size()));
+	result.Set("sizes", BufferOf(env, sizes.data(), size_bytes.size));
+	result.Set("verdicts", BufferOf(env, verdicts.data(), size_bytes.size));
+	return result;
+}
+
 static Napi::Value Pin(const Napi::CallbackInfo &info)
 {
 	Handle &handle = Handle::From(info[0], "pin");
@@ -124,6 +175,7 @@ void RegisterProgram(Napi::Env env, Napi::Object exports)
 	exports.Set("programFromId", Napi::Function::New<Callback<ProgramFromId>>(env));
 	exports.Set("programInfo", Napi::Function::New<Callback<ProgramInfo>>(env));
 	exports.Set("programTestRun", Napi::Function::New<Callback<ProgramTestRun>>(env));
+	exports.Set("programTestRunBatch", Napi::Function::New<Callback<ProgramTestRunBatch>>(env));
 	exports.Set("pin", Napi::Function::New<Callback<Pin>>(env));
 	exports.Set("enableStats", Napi::Function::New<Callback<EnableStats>>(env));
 }

@@ -161,6 +161,14 @@ export interface NativeAddon {
     repeat: number,
     netns?: NetnsRef,
   ): { retval: number; data: Buffer; ctx: Buffer; durationNs: number };
+  /** Slots of equal size in `frames` and `contexts`; `sizes` and `verdicts` hold a native-endian u32 for each. */
+  programTestRunBatch(
+    program: Handle,
+    frames: Uint8Array,
+    contexts: Uint8Array,
+    sizes: Uint8Array,
+    netns?: NetnsRef,
+  ): { frames: Buffer; contexts: Buffer; sizes: Buffer; verdicts: Buffer };
   /** Pins a map, program or link. */
   pin(handle: Handle, path: string): void;
   possibleCpus(): number;

@@ -115,6 +115,43 @@ test('tcx: a pinned link outlives its descriptor, and its device ends it', async
   pair.close();
 });
 
+test('many test runs in one call, each with its own context', async t => {
+  const pair = await vethPair();
+  const program = object.program('test_pass');
+  const [slot, context] = [80, 192];
+  const sizes = Uint32Array.of(64, 80, 70);
+  const frames = Buffer.alloc(3 * slot, 5);
+  const contexts = Buffer.alloc(3 * context);
+  for (const [i, mark] of [7, 0, 0xffffffff].entries()) {
+    contexts.writeUInt32LE(mark, i * context + 8);
+    contexts.writeUInt32LE(pair.ifindex, i * context + 40);
+  }
+  const result = program.testRunBatch({ frames, sizes, contexts }, pair.netns.fd);
+  t.deepEqual([...result.verdicts], [0, 0, 0]);
+  t.deepEqual([...result.sizes], [64, 80, 70]);
+  t.deepEqual([...sizes], [64, 80, 70]);
+  for (const [i, mark] of [7, 0, 0xffffffff].entries()) {
+    const frame = Buffer.from(result.frames).subarray(i * slot, i * slot + result.sizes[i]!);
+    t.deepEqual(frame, Buffer.alloc(sizes[i]!, 5));
+    t.is(Buffer.from(result.contexts).readUInt32LE(i * context + 8), mark);
+  }
+  const refused = (
+    batch: Parameters<typeof program.testRunBatch>[0],
+    code: string,
+    message: RegExp,
+  ): void => {
+    const error = t.throws(() => program.testRunBatch(batch, pair.netns.fd), { instanceOf: FimbriaError });
+    t.is(error?.code, code);
+    t.regex(error?.message ?? '', message);
+  };
+  refused({ frames, contexts, sizes: Uint32Array.of(64, 81, 70) }, 'ERANGE', /packet 1/);
+  refused({ frames, contexts, sizes: Uint32Array.of(64, 64, 3) }, 'EINVAL', /packet 2/);
+  refused({ frames, contexts, sizes: new Uint32Array(0) }, 'ERANGE', /same number/);
+  refused({ frames: frames.subarray(1), contexts, sizes }, 'ERANGE', /same number/);
+  refused({ frames, contexts: contexts.subarray(1), sizes }, 'ERANGE', /same number/);
+  pair.close();
+});
+
 test('test runs see the devices of the namespace they are given', async t => {
   const pair = await vethPair();
   const program = object.program('test_pass');

@@ -10,7 +10,14 @@ export { FimbriaError } from '../../base/errors.ts';
 export type { Handle, NetnsRef } from '../addon.ts';
 export { BpfMap, type MapCreateOptions } from './map.ts';
 export { BpfObject } from './object.ts';
-export { BpfProgram, type ProgramInfo, type TestRunOptions, type TestRunResult } from './program.ts';
+export {
+  BpfProgram,
+  type ProgramInfo,
+  type TestRunBatch,
+  type TestRunBatchResult,
+  type TestRunOptions,
+  type TestRunResult,
+} from './program.ts';
 export { RingBuffer } from './ringbuf.ts';
 export { bpfStatsHold, possibleCpus } from './system.ts';
 export { TcFilter, type TcHook } from './tc.ts';

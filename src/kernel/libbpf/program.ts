@@ -68,6 +68,21 @@ export interface TestRunResult {
   durationNs: number;
 }
 
+/** Packets for one call: packet `i` is the first `sizes[i]` bytes of the `i`th slot. */
+export interface TestRunBatch {
+  /** Slots of equal size, one after another: `frames.length / sizes.length` bytes each. */
+  frames: Uint8Array;
+  /** Bytes of each packet, at least 14. */
+  sizes: Uint32Array;
+  /** One `struct __sk_buff` for each packet, 192 bytes. */
+  contexts: Uint8Array;
+}
+
+/** The same packets afterwards, and what the program returned for each. */
+export interface TestRunBatchResult extends TestRunBatch {
+  verdicts: Uint32Array;
+}
+
 /** A loaded program. The object owns one descriptor; attachments and pins keep the program beyond it. */
 export class BpfProgram {
   readonly id: number;
@@ -131,6 +146,18 @@ export class BpfProgram {
       options.netns,
     );
     return { ...result, mark: result.ctx.readUInt32LE(SKB.mark) };
+  }
+
+  /**
+   * Runs a tc program once on each of many packets, in order, in one visit to the namespace; blocks meanwhile.
+   * @throws FimbriaError for the first packet that the kernel refuses, such as EINVAL; those before it have run
+   */
+  testRunBatch({ frames, sizes, contexts }: TestRunBatch, netns?: NetnsRef): TestRunBatchResult {
+    // Copied, because nobody promises that a Buffer begins at a word's boundary.
+    const words = (bytes: Uint8Array): Uint32Array => new Uint32Array(new Uint8Array(bytes).buffer);
+    const sizeBytes = new Uint8Array(sizes.buffer, sizes.byteOffset, sizes.byteLength);
+    const result = native().programTestRunBatch(this.handle, frames, contexts, sizeBytes, netns);
+    return { ...result, sizes: words(result.sizes), verdicts: words(result.verdicts) };
   }
 
   /** The kernel's present view of the program. */
