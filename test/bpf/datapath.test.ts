@@ -1,75 +1,20 @@
 import test from 'ava';
 import { DropReason, EventSize } from '../../src/maps/abi.gen.ts';
-import type { Fixture } from './fixture.ts';
-import { fromContainerArp } from './fixtures/arp.ts';
-import { fromContainer } from './fixtures/from-container.ts';
-import { host } from './fixtures/host.ts';
-import { malformed } from './fixtures/malformed.ts';
-import { netdev } from './fixtures/netdev.ts';
-import { overlay } from './fixtures/overlay.ts';
-import { toContainer } from './fixtures/to-container.ts';
-import {
-  builtObject,
-  CONFIGURATIONS,
-  type Configuration,
-  configurationName,
-  ipNumber,
-  Loaded,
-  Namespace,
-  Probes,
-} from './harness.ts';
-import { fillMaps, furnish } from './world.ts';
+import { FIXTURES } from './fixtures/all.ts';
+import { CONFIGURATIONS, type Configuration, configurationName, ipNumber, type Loaded } from './harness.ts';
+import { Programs } from './programs.ts';
 
 /** Every fixture in every configuration in which its program runs. */
 
-const FIXTURES: Fixture[] = [
-  ...fromContainer,
-  ...fromContainerArp,
-  ...toContainer,
-  ...host,
-  ...netdev,
-  ...overlay,
-  ...malformed,
-];
+let programs: Programs;
 
-const probes = new Probes();
-const probePaths = new Map<string, string>();
-const loaded = new Map<string, Loaded>();
-let namespace: Namespace;
-
-/** Programs of the built objects run from these; `probe_` programs from objects that wrap them. */
-function objectOf(program: string): string {
-  if (program.endsWith('_overlay')) return program.startsWith('probe_') ? 'overlay_probe' : 'overlay';
-  if (program.endsWith('_netdev')) return 'netdev';
-  const object = program.endsWith('_container') ? 'lxc' : 'host';
-  return program.startsWith('probe_') ? `${object}_probe` : object;
-}
-
-function load(program: string, configuration: Configuration): Loaded {
-  const object = objectOf(program);
-  const key = `${object} ${configurationName(configuration)}`;
-  let found = loaded.get(key);
-  if (!found) {
-    const path = probePaths.get(object) ?? builtObject(object as 'lxc');
-    found = new Loaded(path, configuration, namespace.path);
-    fillMaps(found);
-    found.runtime.set(0, { trace: true });
-    loaded.set(key, found);
-  }
-  return found;
-}
+const load = (program: string, configuration: Configuration): Loaded => programs.load(program, configuration);
 
 test.before(async () => {
-  for (const name of ['lxc_probe', 'host_probe', 'overlay_probe']) probePaths.set(name, probes.compile(name));
-  namespace = await Namespace.create();
-  furnish(namespace);
+  programs = await Programs.create();
 });
 
-test.after.always(() => {
-  for (const object of loaded.values()) object.close();
-  probes.close();
-  namespace?.close();
-});
+test.after.always(() => programs?.close());
 
 for (const configuration of CONFIGURATIONS) {
   for (const fixture of FIXTURES) {

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseIpv4 } from '../../src/base/addr.ts';
 import { assetPath, packageRoot } from '../../src/base/paths.ts';
-import { BpfMap, BpfObject, MAP_FLAGS, RingBuffer } from '../../src/kernel/libbpf/index.ts';
+import {
+  BpfMap,
+  BpfObject,
+  MAP_FLAGS,
+  RingBuffer,
+  type TestRunBatch,
+  type TestRunBatchResult,
+} from '../../src/kernel/libbpf/index.ts';
 import { createHeldNetns, type HeldNetns } from '../../src/kernel/netns.ts';
 import type { Rodata } from '../../src/maps/abi.gen.ts';
 import { type DatapathEvent, decodeEvent } from '../../src/maps/events.ts';
@@ -54,11 +61,16 @@ export function rodata(c: Configuration): Rodata {
   };
 }
 
-/** Offsets in `struct __sk_buff`. */
-const SKB_BYTES = 192;
-const SKB_CB = 48;
-const SKB_GSO_SEGS = 164;
-const SKB_GSO_SIZE = 176;
+/** Size of `struct __sk_buff` and offsets in it. */
+export const SKB = {
+  bytes: 192,
+  mark: 8,
+  ingressIfindex: 36,
+  ifindex: 40,
+  cb: 48,
+  gsoSegs: 164,
+  gsoSize: 176,
+} as const;
 
 export const VERDICT = { pass: 0, drop: 2, redirect: 7 } as const;
 
@@ -153,12 +165,12 @@ export class Loaded {
     metrics.deleteBatch([...metrics.keys()]);
     this.#ring.poll();
     this.#events = [];
-    const ctx = Buffer.alloc(SKB_BYTES);
-    ctx.writeUInt32LE(input.vni ?? 0, SKB_CB);
-    ctx.writeUInt32LE(input.cutTo ?? 0, SKB_CB + 4);
+    const ctx = Buffer.alloc(SKB.bytes);
+    ctx.writeUInt32LE(input.vni ?? 0, SKB.cb);
+    ctx.writeUInt32LE(input.cutTo ?? 0, SKB.cb + 4);
     if (input.gsoSize) {
-      ctx.writeUInt32LE(input.gsoSize, SKB_GSO_SIZE);
-      ctx.writeUInt32LE(2, SKB_GSO_SEGS);
+      ctx.writeUInt32LE(input.gsoSize, SKB.gsoSize);
+      ctx.writeUInt32LE(2, SKB.gsoSegs);
     }
     const program = this.#object.program(programName);
     try {
@@ -176,7 +188,7 @@ export class Loaded {
         repeat: input.repeat ?? 1,
       });
       this.#ring.poll();
-      const vni = after.readUInt32LE(SKB_CB);
+      const vni = after.readUInt32LE(SKB.cb);
       return {
         verdict: retval,
         packet: data,
@@ -185,9 +197,28 @@ export class Loaded {
         events: this.#events,
         tunnel:
           programName.startsWith('probe_') && vni !== 0
-            ? { vni, remote: after.readUInt32LE(SKB_CB + 4) }
+            ? { vni, remote: after.readUInt32LE(SKB.cb + 4) }
             : undefined,
       };
+    } finally {
+      program.close();
+    }
+  }
+
+  /** Runs a program on many packets; at most as many as the ring holds events. */
+  runBatch(
+    programName: string,
+    batch: TestRunBatch,
+  ): TestRunBatchResult & { metrics: MetricsRow[]; events: DatapathEvent[] } {
+    const metrics = this.map('cilium_metrics');
+    metrics.deleteBatch([...metrics.keys()]);
+    this.#ring.poll();
+    this.#events = [];
+    const program = this.#object.program(programName);
+    try {
+      const result = program.testRunBatch(batch, this.#netns);
+      this.#ring.poll();
+      return { ...result, metrics: metricsMap(metrics).rows(), events: this.#events };
     } finally {
       program.close();
     }

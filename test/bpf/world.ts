@@ -1,3 +1,4 @@
+import type { EndpointEntry, IpcacheRecord, PolicyRuleKey, PolicyVerdict } from '../../src/maps/tables.ts';
 import { type Loaded, type Namespace, OVERLAY_IFINDEX } from './harness.ts';
 
 /** One node's view of a small cluster: what the maps hold and what the node's own network looks like. */
@@ -54,6 +55,15 @@ export const PODS = {
     mac: '02:00:00:00:0e:10',
     nodeMac: '02:00:00:00:0b:ff',
   },
+  /** Has policies in both directions. */
+  fortified: {
+    ip: '10.0.0.15',
+    identity: 1005,
+    endpointId: 15,
+    ifindex: 11,
+    mac: '02:00:00:00:0f:10',
+    nodeMac: '02:00:00:00:0a:ff',
+  },
 } as const;
 
 export type PodName = keyof typeof PODS;
@@ -80,57 +90,60 @@ export const ELSEWHERE = {
 export const IDENTITY = { host: 1, world: 2, remoteNode: 6, remotePod: 3000 } as const;
 
 const noPolicy = { host: false, policyIngress: false, policyEgress: false };
+const noMac = '00:00:00:00:00:00';
+const ENFORCED: Partial<Record<PodName, Partial<EndpointEntry>>> = {
+  walled: { policyIngress: true },
+  unready: { policyIngress: true },
+  guarded: { policyEgress: true },
+  fortified: { policyIngress: true, policyEgress: true },
+};
 
-export function fillMaps(loaded: Loaded): void {
-  for (const { ip, ...pod } of Object.values(PODS)) loaded.endpoints.set(ip, { ...pod, ...noPolicy });
-  for (const name of ['walled', 'unready'] as const) {
-    const { ip, ...pod } = PODS[name];
-    loaded.endpoints.set(ip, { ...pod, ...noPolicy, policyIngress: true });
-  }
-  const { ip, ...guarded } = PODS.guarded;
-  loaded.endpoints.set(ip, { ...guarded, ...noPolicy, policyEgress: true });
-  const none = '00:00:00:00:00:00';
-  for (const own of [NODE.ip, NODE.router]) {
-    loaded.endpoints.set(own, {
-      ifindex: 0,
-      identity: IDENTITY.host,
-      endpointId: 0,
-      ...noPolicy,
-      host: true,
-      mac: none,
-      nodeMac: none,
-    });
-  }
-  const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false, neighbour: false };
-  loaded.ipcache.updateBatch([
-    ['0.0.0.0/0', { ...plain, identity: IDENTITY.world }],
-    ['10.0.0.0/16', { ...plain, identity: IDENTITY.world, cluster: true }],
-    ['10.0.0.0/24', { ...plain, identity: IDENTITY.world, cluster: true, ownPodCidr: true }],
-    [
-      '10.0.1.0/24',
-      { ...plain, identity: IDENTITY.world, tunnelEndpoint: ELSEWHERE.remoteNode, cluster: true },
-    ],
-    [
-      `${ELSEWHERE.remotePod}/32`,
-      { ...plain, identity: IDENTITY.remotePod, tunnelEndpoint: ELSEWHERE.remoteNode, cluster: true },
-    ],
-    [
-      `${ELSEWHERE.neighbourPod}/32`,
-      {
-        ...plain,
-        identity: IDENTITY.remotePod,
-        tunnelEndpoint: ELSEWHERE.remoteNode,
-        cluster: true,
-        neighbour: true,
-      },
-    ],
-    [`${ELSEWHERE.remoteNode}/32`, { ...plain, identity: IDENTITY.remoteNode }],
-    [`${NODE.ip}/32`, { ...plain, identity: IDENTITY.host }],
-    ...Object.values(PODS).map(
-      pod => [`${pod.ip}/32`, { ...plain, identity: pod.identity, cluster: true }] as const,
-    ),
-  ]);
-  loaded.setPolicy(PODS.walled.endpointId, [
+/** What `cilium_lxc` holds: pods and the node's own addresses. */
+export const ENDPOINTS: [string, EndpointEntry][] = [
+  ...Object.entries(PODS).map(
+    ([name, { ip, ...pod }]) =>
+      [ip, { ...pod, ...noPolicy, ...ENFORCED[name as PodName] }] as [string, EndpointEntry],
+  ),
+  ...[NODE.ip, NODE.router].map(
+    own =>
+      [
+        own,
+        {
+          ...noPolicy,
+          ifindex: 0,
+          identity: IDENTITY.host,
+          endpointId: 0,
+          host: true,
+          mac: noMac,
+          nodeMac: noMac,
+        },
+      ] as [string, EndpointEntry],
+  ),
+];
+
+const plain = { tunnelEndpoint: '0.0.0.0', ownPodCidr: false, cluster: false, neighbour: false };
+const behindRemoteNode = { ...plain, tunnelEndpoint: ELSEWHERE.remoteNode, cluster: true };
+
+/** What `cilium_ipcache` holds. */
+export const IPCACHE: [string, IpcacheRecord][] = [
+  ['0.0.0.0/0', { ...plain, identity: IDENTITY.world }],
+  ['10.0.0.0/16', { ...plain, identity: IDENTITY.world, cluster: true }],
+  ['10.0.0.0/24', { ...plain, identity: IDENTITY.world, cluster: true, ownPodCidr: true }],
+  ['10.0.1.0/24', { ...behindRemoteNode, identity: IDENTITY.world }],
+  [`${ELSEWHERE.remotePod}/32`, { ...behindRemoteNode, identity: IDENTITY.remotePod }],
+  [`${ELSEWHERE.neighbourPod}/32`, { ...behindRemoteNode, identity: IDENTITY.remotePod, neighbour: true }],
+  [`${ELSEWHERE.remoteNode}/32`, { ...plain, identity: IDENTITY.remoteNode }],
+  [`${NODE.ip}/32`, { ...plain, identity: IDENTITY.host }],
+  ...Object.values(PODS).map(
+    pod => [`${pod.ip}/32`, { ...plain, identity: pod.identity, cluster: true }] as [string, IpcacheRecord],
+  ),
+];
+
+export type PolicyRule = [PolicyRuleKey, PolicyVerdict];
+
+/** Rules by pod; `unready` has no map at all. */
+export const POLICIES: Partial<Record<PodName, PolicyRule[]>> = {
+  walled: [
     [{ direction: 'ingress', identity: PODS.client.identity, l4Proto: 6, dport: 80 }, { deny: false }],
     [{ direction: 'ingress', identity: IDENTITY.remotePod }, { deny: false }],
     [{ direction: 'ingress', identity: IDENTITY.host }, { deny: false }],
@@ -138,12 +151,23 @@ export function fillMaps(loaded: Loaded): void {
     [{ direction: 'ingress', identity: 0, l4Proto: 6, dport: 23 }, { deny: true }],
     [{ direction: 'ingress', identity: PODS.server.identity, l4Proto: 17, dport: 53 }, { deny: true }],
     [{ direction: 'ingress', identity: IDENTITY.remotePod, l4Proto: 6, dport: 22 }, { deny: true }],
-  ]);
-  loaded.setPolicy(PODS.guarded.endpointId, [
+  ],
+  guarded: [
     [{ direction: 'egress', identity: PODS.server.identity }, { deny: false }],
     [{ direction: 'egress', identity: IDENTITY.remotePod, l4Proto: 17 }, { deny: false }],
     [{ direction: 'egress', identity: IDENTITY.host, l4Proto: 6, dport: 4240 }, { deny: false }],
-  ]);
+  ],
+  fortified: [
+    [{ direction: 'ingress', identity: PODS.client.identity }, { deny: false }],
+    [{ direction: 'egress', identity: 0, l4Proto: 6 }, { deny: false }],
+  ],
+};
+
+export function fillMaps(loaded: Loaded): void {
+  for (const [ip, entry] of ENDPOINTS) loaded.endpoints.set(ip, entry);
+  loaded.ipcache.updateBatch(IPCACHE);
+  for (const [name, rules] of Object.entries(POLICIES))
+    loaded.setPolicy(PODS[name as PodName].endpointId, rules);
 }
 
 /** The node's own devices, routes and neighbours, for the helpers that ask the kernel. */
