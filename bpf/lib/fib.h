@@ -10,8 +10,15 @@
 #include "config.h"
 #include "stack.h"
 
+#define IPV4_MOST_BYTES	    0xFFFF
+#define FIRST_UNICAST	    0x01000000 /* 1.0.0.0; 0.0.0.0/8 is "this network", no destination */
 #define FIRST_MULTICAST	    0xE0000000 /* 224.0.0.0; what follows is multicast, reserved or broadcast */
 #define ADDRESS_FAMILY_IPV4 2	       /* AF_INET; <sys/socket.h> is no header for these programs */
+
+static __always_inline bool is_unicast(__be32 ipv4)
+{
+	return bpf_ntohl(ipv4) - FIRST_UNICAST < FIRST_MULTICAST - FIRST_UNICAST;
+}
 
 static __always_inline int send_to_neighbour(struct __sk_buff *skb,
 					     const struct ipv4_packet *packet,
@@ -48,12 +55,17 @@ static __always_inline int route_from_pod(struct __sk_buff *skb, const struct ip
 		.ipv4_dst = ip->daddr,
 		.ifindex = skb->ifindex,
 	};
+	__u32 packet_bytes = wire_bytes(skb, ip);
 	int result;
 
-	/* The lookup helper would send multicast and broadcast along the default route. */
-	if (unlikely(!ttl_allows_forwarding(ip) || bpf_ntohl(ip->daddr) >= FIRST_MULTICAST))
+	/*
+	 * The lookup helper would send what is no unicast address along the default
+	 * route, and take a size beyond its 16 bits for a small one.
+	 */
+	if (unlikely(!ttl_allows_forwarding(ip) || !is_unicast(ip->daddr) ||
+		     packet_bytes > IPV4_MOST_BYTES))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);
-	lookup.tot_len = wire_bytes(skb, ip);
+	lookup.tot_len = packet_bytes;
 	result = bpf_fib_lookup(skb, &lookup, sizeof(lookup), 0);
 	if (unlikely(result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_FIB_H);

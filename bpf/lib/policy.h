@@ -12,10 +12,15 @@
 #include "ipv4.h"
 #include "maps.h"
 
-/* Destination port in network order; 0 where the protocol has none, and in later fragments. */
+/*
+ * Destination port in network order; 0 where the protocol has none, and in later
+ * fragments. It is the packet's or nobody's: what a sender appends to a packet
+ * that ends before its port is padding, which the receiver never reads.
+ */
 static __always_inline int load_dport(struct __sk_buff *skb, const struct iphdr *ip, __be16 *dport)
 {
-	const __u32 dport_offset = 2; /* the same in TCP, UDP and SCTP */
+	const __u32 dport_offset = 2;		    /* the same in TCP, UDP and SCTP */
+	__u32 total_bytes = bpf_ntohs(ip->tot_len); /* 0 in BIG TCP: the frame's own length */
 
 	*dport = 0;
 	switch (ip->protocol) {
@@ -24,6 +29,8 @@ static __always_inline int load_dport(struct __sk_buff *skb, const struct iphdr 
 	case IPPROTO_SCTP:
 		if (is_later_fragment(ip))
 			return 0;
+		if (total_bytes && total_bytes < ip->ihl * 4 + dport_offset + sizeof(*dport))
+			return DROP(SOURCE_POLICY_H, DROP_INVALID);
 		if (bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4 + dport_offset, dport,
 				       sizeof(*dport)) < 0)
 			return DROP(SOURCE_POLICY_H, DROP_INVALID);
