@@ -106,7 +106,8 @@ export class Loaded {
   readonly runtime;
   readonly #object: BpfObject;
   readonly #maps = new Map<string, BpfMap>();
-  readonly #policies: BpfMap[] = [];
+  /** Policy maps, those that were replaced too. */
+  readonly policies: BpfMap[] = [];
   readonly #ring: RingBuffer;
   readonly #netns: string;
   #events: DatapathEvent[] = [];
@@ -153,7 +154,7 @@ export class Loaded {
       flags: MAP_FLAGS.NO_PREALLOC,
       btfFrom: { object: this.#object, map: 'cilium_policy' },
     });
-    this.#policies.push(map);
+    this.policies.push(map);
     policyMap(map).updateBatch(rules);
     setPolicySlot(this.map('cilium_policy_maps'), endpointId, map);
     return map;
@@ -226,7 +227,7 @@ export class Loaded {
 
   close(): void {
     this.#ring.close();
-    for (const map of [...this.#maps.values(), ...this.#policies]) map.close();
+    for (const map of [...this.#maps.values(), ...this.policies]) map.close();
     this.#object.close();
   }
 }

@@ -46,7 +46,7 @@ export const PODS = {
     mac: '02:00:00:00:0d:10',
     nodeMac: '02:00:00:00:0a:ff',
   },
-  /** Says it has an ingress policy, but its slot is empty. */
+  /** Says it has policies, but its slot is empty. */
   unready: {
     ip: '10.0.0.14',
     identity: 1004,
@@ -93,7 +93,7 @@ const noPolicy = { host: false, policyIngress: false, policyEgress: false };
 const noMac = '00:00:00:00:00:00';
 const ENFORCED: Partial<Record<PodName, Partial<EndpointEntry>>> = {
   walled: { policyIngress: true },
-  unready: { policyIngress: true },
+  unready: { policyIngress: true, policyEgress: true },
   guarded: { policyEgress: true },
   fortified: { policyIngress: true, policyEgress: true },
 };
