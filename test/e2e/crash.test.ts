@@ -1,6 +1,6 @@
 import test from 'ava';
 import { TestLab } from './lab.ts';
-import { endPod, type KillPoint, TestNode, type TestPod, testPod } from './node.ts';
+import { type KillPoint, TestNode, type TestPod, testPod } from './node.ts';
 
 /**
  * The agent is killed before the N-th system call of an ADD, a DEL and a start, for every kind of call that changes
@@ -8,6 +8,8 @@ import { endPod, type KillPoint, TestNode, type TestPod, testPod } from './node.
  */
 const lab = new TestLab('crash');
 const full = process.env['FIMBRIA_TEST_FULL'] === '1';
+/** Every system call of a start is a start of its own. */
+const FULL_TIMEOUT_MS = 3_600_000;
 const pods: TestPod[] = [];
 let node: TestNode;
 let before: object;
@@ -26,7 +28,7 @@ test.before(async () => {
 });
 
 test.after.always(async () => {
-  await Promise.all(pods.map(endPod));
+  for (const pod of pods) pod.end();
   await lab.down();
 });
 
@@ -70,6 +72,7 @@ const START: Walk[] = [
 ];
 
 test.serial('killed during an ADD', async t => {
+  if (full) t.timeout(FULL_TIMEOUT_MS);
   const [stays, moves] = pods as [TestPod, TestPod];
   t.is((await node.cni('ADD', stays)).status, 200);
   const kept = node.journal().find(e => e.containerId === stays.id)!;
@@ -95,6 +98,7 @@ test.serial('killed during an ADD', async t => {
 });
 
 test.serial('killed during a DEL', async t => {
+  if (full) t.timeout(FULL_TIMEOUT_MS);
   const [stays, moves] = pods as [TestPod, TestPod];
   const kills = await walk(DEL, async (at, where) => {
     t.is((await node.cni('ADD', moves)).status, 200, where);
@@ -110,6 +114,7 @@ test.serial('killed during a DEL', async t => {
 });
 
 test.serial('killed during a start', async t => {
+  if (full) t.timeout(FULL_TIMEOUT_MS);
   const [stays] = pods as [TestPod, TestPod];
   const kept = node.journal();
   const kills = await walk(START, async (at, where) => {

@@ -1,13 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { ApiClient } from '../../src/api/client.ts';
+import { codeOf } from '../../src/base/errors.ts';
 import { assetPath } from '../../src/base/paths.ts';
 import { createClient } from '../../src/cluster/index.ts';
 import { hostIfname } from '../../src/endpoint/add.ts';
 import type { Endpoint } from '../../src/endpoint/types.ts';
+import { createHeldNetns, icmpEcho } from '../../src/kernel/netns.ts';
 import { Rtnetlink } from '../../src/kernel/rtnetlink.ts';
 import { waitAgent } from '../../src/lab/daemons.ts';
 import { waitUntil } from '../../src/lab/deadline.ts';
@@ -16,6 +17,7 @@ import { enterNode, netnsOf, nodePid } from '../../src/lab/namespaces.ts';
 import { startDetached } from '../../src/lab/pause.ts';
 import { findProcess, waitGone } from '../../src/lab/processes.ts';
 import type { CiliumEndpoint } from '../../src/model/types.ts';
+import { netconf, type Outcome as PluginOutcome, runPlugin } from '../cni/support.ts';
 import { collect, printed } from './lab.ts';
 
 /** Where an agent dies: at the N-th call of its main thread, or of the first thread to get there. */
@@ -29,25 +31,30 @@ export interface KillPoint {
 export interface TestPod {
   id: string;
   netns: string;
-  holder: ChildProcess;
+  /** Ends the namespace; nothing else holds it. */
+  end(): void;
 }
+
+/** For what comes after an answer. */
+const PATIENCE_MS = 20_000;
 
 const quiet = { progress: () => {}, signal: new AbortController().signal };
 
-/** Holders of network namespaces; they do nothing else. */
+/** A pod whose namespace this process holds: it is gone with it, however it ends. */
 export async function testPod(id: string): Promise<TestPod> {
-  const holder = spawn('unshare', ['-n', 'sh', '-c', 'echo ready; exec sleep 3600'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  await printed(holder, /ready/);
-  return { id, netns: netnsOf(holder.pid!), holder };
+  const netns = await createHeldNetns();
+  return { id, netns: netns.path, end: () => netns.close() };
 }
 
-/** Ends a pod's processes, and its namespace with them. */
-export async function endPod(pod: TestPod): Promise<void> {
-  if (pod.holder.exitCode !== null || pod.holder.signalCode !== null) return;
-  pod.holder.kill('SIGKILL');
-  await once(pod.holder, 'exit');
+/** Whether `address` answers a packet from a namespace. */
+export async function answers(address: string, netns: string): Promise<boolean> {
+  try {
+    await icmpEcho({ address, netns, timeoutMs: 5_000 });
+    return true;
+  } catch (error) {
+    if (['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH'].includes(codeOf(error) ?? '')) return false;
+    throw error;
+  }
 }
 
 /**
@@ -186,6 +193,29 @@ export class TestNode {
     });
   }
 
+  /** One run of the plugin, as a container runtime makes it. */
+  plugin(command: 'ADD' | 'DEL', pod: Pick<TestPod, 'id' | 'netns'>): Promise<PluginOutcome> {
+    return runPlugin({
+      command,
+      env: {
+        CNI_CONTAINERID: pod.id,
+        CNI_NETNS: pod.netns,
+        CNI_ARGS: `K8S_POD_NAME=${pod.id};K8S_POD_NAMESPACE=default`,
+      },
+      stdin: netconf(this.api.socketPath),
+    });
+  }
+
+  /** Waits until the DELs that were queued while no agent answered are done. */
+  async drained(): Promise<void> {
+    const queue = join(this.#run, 'deleteQueue');
+    await waitUntil('the delete queue to be empty', PATIENCE_MS, because => {
+      const waiting = readdirSync(queue).filter(name => name !== 'lock');
+      because(`${waiting}`);
+      return waiting.length === 0 || undefined;
+    });
+  }
+
   /** Endpoints in the journal, the health endpoint included. */
   journal(): Endpoint[] {
     const entries = new Map<string, Endpoint>();
@@ -236,7 +266,10 @@ export class TestNode {
     };
   }
 
-  /** Where what is known of these pods differs between journal, agent, kernel and cluster; empty when nowhere. */
+  /**
+   * Where what is known of these pods differs between journal, agent, kernel and cluster; empty when nowhere. What an
+   * answer promises is looked at at once; what may follow it is waited for.
+   */
   async disagreements(pods: readonly Pick<TestPod, 'id'>[]): Promise<string[]> {
     const known = this.journal();
     const own = known.filter(e => e.podName);
@@ -249,12 +282,6 @@ export class TestNode {
       'journal',
       own.map(e => e.containerId),
       pods.map(p => p.id),
-    );
-    const { devices, routes } = await this.network();
-    same(
-      'devices',
-      devices.filter(d => /^lxc[0-9a-f]/.test(d)),
-      pods.map(p => hostIfname(p.id, 'eth0')),
     );
     const entry = (e: { id: number; ifindex: number; identity: number; mac: string }): string =>
       [e.id, e.ifindex, e.identity, e.mac].join();
@@ -275,23 +302,41 @@ export class TestNode {
       known.map(e => `${e.ipv4}/32,${e.identity}`),
     );
     if ((await this.api.config()).flat['enable-endpoint-routes'] === 'true') {
+      const { routes } = await this.network();
       same(
         'routes',
         routes.filter(r => / lxc/.test(r)),
         known.map(e => `${e.ipv4}/32  ${e.hostIfname}`),
       );
     }
-    const pins = this.files().flatMap(f => /cilium_policy_(\d+)$/.exec(f)?.[1] ?? []);
-    same(
-      'policy maps',
-      pins,
-      known.map(e => e.id),
-    );
     same('addresses', (await this.api.healthz()).ipam.ipv4, [config.ip, ...known.map(e => e.ipv4)]);
     const models = (await this.api.endpoints()).map(e => e.id);
     same('ids', [...new Set(models)], models);
-    wrong.push(...(await this.#published(own)));
+    wrong.push(...(await this.#left(pods, known)), ...(await this.#published(own)));
     return wrong;
+  }
+
+  /** Programs, policy map and device go after a DEL was answered: waits for their end. */
+  async #left(pods: readonly Pick<TestPod, 'id'>[], known: readonly Endpoint[]): Promise<string[]> {
+    const want = {
+      devices: pods.map(p => hostIfname(p.id, 'eth0')).sort(),
+      policyMaps: known.map(e => `${e.id}`).sort(),
+    };
+    let said = '';
+    const settled = async (): Promise<true | undefined> => {
+      const have = {
+        devices: (await this.network()).devices.filter(d => /^lxc[0-9a-f]/.test(d)),
+        policyMaps: this.files()
+          .flatMap(f => /cilium_policy_(\d+)$/.exec(f)?.[1] ?? [])
+          .sort(),
+      };
+      said = `${JSON.stringify(have)}, not ${JSON.stringify(want)}`;
+      return JSON.stringify(have) === JSON.stringify(want) || undefined;
+    };
+    return await waitUntil('devices and policy maps to go', PATIENCE_MS, settled).then(
+      () => [],
+      () => [said],
+    );
   }
 
   /** CiliumEndpoints follow by a controller: waits for them. */
@@ -302,7 +347,7 @@ export class TestNode {
     const want = endpoints.map(e => text(e.podName!, e.id, e.ipv4, e.identity)).sort();
     let said = '';
     try {
-      await waitUntil('CiliumEndpoints', 20_000, async () => {
+      await waitUntil('CiliumEndpoints', PATIENCE_MS, async () => {
         const { items } = await client.list<CiliumEndpoint>('CiliumEndpoint', {});
         const have = items.map(({ metadata, status }) =>
           text(metadata.name, status?.id, status?.networking?.addressing?.[0]?.ipv4, status?.identity?.id),
@@ -320,11 +365,10 @@ export class TestNode {
 
   /** Whether a packet of the pod crosses the datapath to the node, and back; needs no agent. */
   async talks(pod: TestPod): Promise<boolean> {
-    const router = /^default via (\S+)/m;
-    const routes = await collect(spawn('nsenter', [`--net=${pod.netns}`, 'ip', 'route']));
-    const ip = router.exec(routes.stdout)?.[1] ?? 'nowhere';
-    const ping = spawn('nsenter', [`--net=${pod.netns}`, 'ping', '-c', '1', '-W', '5', ip]);
-    return (await collect(ping)).status === 0;
+    const rtnl = Rtnetlink.open({ netns: pod.netns });
+    const routes = await rtnl.routes({ table: 254 }).finally(() => rtnl.close());
+    const router = routes.find(r => r.dst === 'default')?.gateway;
+    return router !== undefined && (await answers(router, pod.netns));
   }
 }
 
