@@ -1,5 +1,7 @@
+import { codeOf } from '../base/errors.ts';
 import type { Link } from '../kernel/rtnetlink.ts';
 import type { EndpointDeps } from './deps.ts';
+import { removeEndpoint } from './remove.ts';
 import { type Endpoint, HEALTH_CONTAINER } from './types.ts';
 
 /**
@@ -32,14 +34,15 @@ export async function restoreEndpoints(
 ): Promise<{ restored: number; gone: number; swept: number }> {
   const pods = deps.store.list().filter(e => e.containerId !== HEALTH_CONTAINER);
   const { alive, gone } = partitionEndpoints(pods, links);
-  for (const endpoint of gone) {
-    deps.store.delete(endpoint.id);
-    await deps.datapath.detach(endpoint);
+  const forget = async (endpoint: Endpoint): Promise<void> => {
+    await (await removeEndpoint(deps, endpoint)).finished;
     deps.log.warn('forgot endpoint: its device is gone', {
       endpoint: endpoint.id,
       device: endpoint.hostIfname,
     });
-  }
+  };
+  for (const endpoint of gone) await forget(endpoint);
+  const restored: Endpoint[] = [];
   for (const endpoint of alive) {
     deps.pool.claim(endpoint.ipv4, {
       kind: 'endpoint',
@@ -47,8 +50,16 @@ export async function restoreEndpoints(
       ifname: endpoint.ifname,
       ...(endpoint.podName ? { podName: `${endpoint.podNamespace}/${endpoint.podName}` } : {}),
     });
-    await deps.datapath.attach(endpoint);
-    await deps.datapath.admit(endpoint);
+    try {
+      await deps.datapath.attach(endpoint);
+      await deps.datapath.admit(endpoint);
+    } catch (error) {
+      if (codeOf(error) !== 'ENODEV') throw error;
+      // The pod has ended since the devices were listed: no reason to be without an agent.
+      await forget(endpoint);
+      continue;
+    }
+    restored.push(endpoint);
     await deps.datapath
       .refreshPodRoutes(endpoint.netns, endpoint.ifname)
       .catch(error =>
@@ -57,5 +68,5 @@ export async function restoreEndpoints(
   }
   const orphans = orphanedLinks(alive, links);
   for (const name of orphans) await deps.datapath.deleteLink(name);
-  return { restored: alive.length, gone: gone.length, swept: orphans.length };
+  return { restored: restored.length, gone: pods.length - restored.length, swept: orphans.length };
 }

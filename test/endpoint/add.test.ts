@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
+import { FimbriaError } from '../../src/base/errors.ts';
 import { Journal } from '../../src/base/journal.ts';
 import { silent } from '../../src/base/log.ts';
 import { addEndpoint, hostIfname } from '../../src/endpoint/add.ts';
@@ -189,6 +190,29 @@ test('restore brings back what stands, forgets what is gone, sweeps what nobody 
   t.false(w.datapath.links.has('lxc0123456789ab'));
   w.close();
 });
+
+for (const failAt of ['attach', 'admit']) {
+  test(`a pod that ends while it is restored (${failAt}) is forgotten, the others come back`, async t => {
+    const w = world();
+    const ending = await addEndpoint(w.deps, request(1));
+    const kept = await addEndpoint(w.deps, request(2));
+    const links = [ending, kept].map(e => ({ ifindex: e.ifindex, name: e.hostIfname })) as Link[];
+    const step = w.datapath[failAt as 'attach' | 'admit'].bind(w.datapath);
+    w.datapath[failAt as 'attach' | 'admit'] = async endpoint => {
+      if (endpoint.id === ending.id)
+        throw new FimbriaError({ code: 'ENODEV', op: failAt, object: endpoint.hostIfname, why: 'gone' });
+      await step(endpoint);
+    };
+    const fresh = new AddressPool(['10.0.0.0/29']);
+    const result = await restoreEndpoints({ ...w.deps, pool: fresh }, links);
+    t.deepEqual(result, { restored: 1, gone: 1, swept: 0 });
+    t.deepEqual(w.deps.store.list(), [kept]);
+    t.is(fresh.usage().used, 1);
+    t.deepEqual([...w.datapath.attached], [kept.id]);
+    t.deepEqual([...w.datapath.admitted.keys()], [kept.ipv4]);
+    w.close();
+  });
+}
 
 test('an endpoint whose number went to another device is gone', t => {
   const endpoint = { ifindex: 10, hostIfname: 'lxcaaaaaaaaaaaa' } as Endpoint;
