@@ -14,6 +14,32 @@ const QUARREL_MS = 120_000;
 /** How long after a notification a pass begins: at once, and ever later while the same thing keeps changing. */
 const DELAY = { baseMs: 50, maxMs: 30_000 };
 const RECENT = 16;
+/** Names that are watched for a quarrel at a time; a whole table that was lost is no quarrel over each entry. */
+const MOST_WATCHED = 1_024;
+/** Quarrels that are named in `status`. */
+const MOST_NAMED = 16;
+
+/** What is said in one line, however much it is. */
+class Tally {
+  #count = 0;
+  #first: string | undefined;
+  #last: string | undefined;
+
+  add(what: string): void {
+    this.#count++;
+    this.#first ??= what;
+    this.#last = what;
+  }
+
+  /** Fields for the log; undefined when there is nothing to say. Begins anew. */
+  take(firstIs: string): Record<string, unknown> | undefined {
+    const [count, first, last] = [this.#count, this.#first, this.#last];
+    this.#count = 0;
+    this.#first = undefined;
+    if (count === 0) return undefined;
+    return { [firstIs]: first, ...(count > 1 ? { others: count - 1, last } : {}) };
+  }
+}
 
 /**
  * The account of repairs: what drifted is told once, what somebody keeps changing back is told once more as a
@@ -24,7 +50,8 @@ export class DriftLedger {
   readonly #now: () => number;
   readonly #tables = new Map<string, { repaired: number; recent: Drift[] }>();
   readonly #repeats = new Map<string, { count: number; lastMs: number }>();
-  #unsaid: string[] = [];
+  readonly #unsaid = new Tally();
+  readonly #begun = new Tally();
   /** The table that drifted first in this pass: what follows in others is taken for its consequence. */
   #cause: string | undefined;
 
@@ -45,48 +72,47 @@ export class DriftLedger {
     for (const { key, what } of found) {
       const name = `${table} ${key}`;
       if (table !== this.#cause) {
-        this.#unsaid.push(`${name} ${what}`);
+        this.#unsaid.add(`${name} ${what}`);
         continue;
       }
-      const count = (this.#repeats.get(name)?.count ?? 0) + 1;
-      this.#repeats.set(name, { count, lastMs: this.#now() });
-      if (count < QUARREL_REPAIRS) this.#unsaid.push(`${name} ${what}`);
-      if (count === QUARREL_REPAIRS)
-        this.#log.error(
-          'somebody keeps changing what is ours; find out who, it is repaired ever less often',
-          {
-            what: name,
-            repaired: count,
-          },
-        );
+      const before = this.#repeats.get(name);
+      const count = (before?.count ?? 0) + 1;
+      if (before || this.#repeats.size < MOST_WATCHED)
+        this.#repeats.set(name, { count, lastMs: this.#now() });
+      if (count < QUARREL_REPAIRS) this.#unsaid.add(`${name} ${what}`);
+      if (count === QUARREL_REPAIRS) this.#begun.add(name);
     }
   }
 
-  /** One line in the log for what one pass repaired; a quarrel has been told and is not told again. */
+  /** One line in the log for what one pass repaired; a quarrel is told when it begins and then not again. */
   endOfPass(): void {
-    const [first, ...rest] = this.#unsaid;
-    this.#unsaid = [];
     this.#cause = undefined;
-    if (first === undefined) return;
-    this.#log.warn('repaired what somebody else changed', {
-      first,
-      ...(rest.length > 0 ? { others: rest.length, last: rest.at(-1) } : {}),
-    });
+    const quarrel = this.#begun.take('what');
+    if (quarrel)
+      this.#log.error('somebody keeps changing what is ours; find out who, it is repaired ever less often', {
+        ...quarrel,
+        repaired: QUARREL_REPAIRS,
+      });
+    const repaired = this.#unsaid.take('first');
+    if (repaired) this.#log.warn('repaired what somebody else changed', repaired);
   }
 
   /** How long to wait between a notification and the pass that it asks for, in milliseconds. */
   get delayMs(): number {
     this.#expire();
-    const most = Math.max(1, ...[...this.#repeats.values()].map(r => r.count));
+    let most = 1;
+    for (const { count } of this.#repeats.values()) most = Math.max(most, count);
     return Math.min(DELAY.maxMs, DELAY.baseMs * 2 ** (most - 1));
   }
 
   /** What is being quarrelled over now, in words for `status`. */
   get quarrels(): string[] {
     this.#expire();
-    return [...this.#repeats]
+    const words = [...this.#repeats]
       .filter(([, r]) => r.count >= QUARREL_REPAIRS)
       .map(([name, r]) => `${name} was changed by somebody else ${r.count} times; find out who`);
+    const more = words.length - MOST_NAMED;
+    return more > 0 ? [...words.slice(0, MOST_NAMED), `so were ${more} others`] : words;
   }
 
   get summary(): DriftSummary[] {

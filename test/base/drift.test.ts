@@ -56,3 +56,23 @@ test('consequences of other repairs are no quarrel', t => {
   }
   t.deepEqual(ledger.quarrels, []);
 });
+
+test('a table of half a million entries that was lost is one line, costs no more room, and asks for a pass', t => {
+  const lines: string[] = [];
+  const ledger = new DriftLedger(
+    createLogger('info', line => lines.push(line)),
+    () => 0,
+  );
+  const all = Array.from({ length: 500_000 }, (_, n) => missing(`${n}`)[0]!);
+  for (let pass = 0; pass < 6; pass++) {
+    ledger.note('ipcache', all);
+    ledger.endOfPass();
+    t.true(ledger.delayMs > 0);
+  }
+  t.is(lines.filter(line => line.includes('repaired what somebody else changed')).length, 6);
+  t.is(lines.length, 7, 'and one word of the quarrel');
+  t.regex(lines.join('\n'), /others=499999/);
+  t.is(ledger.quarrels.length, 17);
+  t.is(ledger.quarrels.at(-1), 'so were 1008 others');
+  t.is(ledger.summary[0]!.repaired, 3_000_000);
+});
