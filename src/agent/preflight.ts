@@ -72,7 +72,8 @@ export function checkKernel(text: string): void {
 
 /** Makes the folder and writes as much to it as a start will. @throws FimbriaError with the file system's code */
 export function checkStateFolder(stateDir: string): void {
-  const probe = join(stateDir, `.probe-${process.pid}`);
+  // One name for ever: what a start that was killed left of it is the next one's.
+  const probe = join(stateDir, '.probe');
   try {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
     writeFileSync(probe, Buffer.alloc(PROBE_BYTES));

@@ -69,6 +69,7 @@ const START: Walk[] = [
   ['main', 'sendto', 3],
   ['main', 'write', 25],
   ['main', 'rename', 1],
+  ['main', 'unlink', 1],
 ];
 
 test.serial('killed during an ADD', async t => {
