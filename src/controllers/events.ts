@@ -15,6 +15,8 @@ export interface Happening {
 }
 
 const MOST_REMEMBERED = 4096;
+/** Events that wait for the API server; what comes beyond is given up. */
+const MOST_WAITING = 1024;
 
 /** Writes Events, as kubelets and schedulers do. Never throws and never makes its caller wait: Events are best effort. */
 export class EventRecorder {
@@ -24,6 +26,8 @@ export class EventRecorder {
   readonly #log: Logger;
   readonly #written = new Map<string, { name: string; count: number }>();
   #queue: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #givenUp = 0;
 
   constructor(client: ClusterClient, component: string, log: Logger, host?: string) {
     this.#client = client;
@@ -33,11 +37,20 @@ export class EventRecorder {
   }
 
   record(about: KubeObject, happening: Happening): void {
-    this.#queue = this.#queue.then(() =>
-      this.#write(about, happening).catch(error =>
+    if (this.#waiting === MOST_WAITING) {
+      this.#givenUp++;
+      return;
+    }
+    this.#waiting++;
+    this.#queue = this.#queue.then(async () => {
+      await this.#write(about, happening).catch(error =>
         this.#log.debug('writing an event failed', { error: messageOf(error) }),
-      ),
-    );
+      );
+      this.#waiting--;
+      if (this.#givenUp === 0 || this.#waiting > 0) return;
+      this.#log.warn('gave up events: the API server was too slow for them', { count: this.#givenUp });
+      this.#givenUp = 0;
+    });
   }
 
   async #write(about: KubeObject, happening: Happening): Promise<void> {
