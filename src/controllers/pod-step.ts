@@ -76,21 +76,24 @@ export function isDone(pod: Pod, containers: PodFacts['containers']): boolean {
   });
 }
 
+/** Whether a time has come. One that lies farther off than the longest delay was reckoned before the clock was set back. */
+function isDue(atMs: number, nowMs: number, longestMs: number): boolean {
+  return atMs <= nowMs || atMs - nowMs > longestMs;
+}
+
 /** Decides what to do for a pod now. Pure. */
 export function nextStep(facts: PodFacts, nowMs: number): PodStep {
   const { pod, sandbox } = facts;
   const hasEnded = ['Succeeded', 'Failed'].includes(pod?.status?.phase ?? '');
   const leaving = !pod || pod.metadata.deletionTimestamp !== undefined;
+  const early = !isDue(facts.nextAttemptMs, nowMs, SETUP_MAX_MS);
   if (leaving || hasEnded || isDone(pod, facts.containers)) {
-    if (sandbox)
-      return nowMs < facts.nextAttemptMs
-        ? { do: 'wait', untilMs: facts.nextAttemptMs }
-        : { do: 'remove-sandbox' };
+    if (sandbox) return early ? { do: 'wait', untilMs: facts.nextAttemptMs } : { do: 'remove-sandbox' };
     if (!pod) return { do: 'forget' };
     if (!leaving) return { do: 'wait' };
-    return nowMs < facts.nextAttemptMs ? { do: 'wait', untilMs: facts.nextAttemptMs } : { do: 'finish' };
+    return early ? { do: 'wait', untilMs: facts.nextAttemptMs } : { do: 'finish' };
   }
-  if (nowMs < facts.nextAttemptMs) return { do: 'wait', untilMs: facts.nextAttemptMs };
+  if (early) return { do: 'wait', untilMs: facts.nextAttemptMs };
   if (sandbox && !sandbox.alive) return { do: 'remove-sandbox' };
   if (!sandbox) {
     if (facts.networkNotReady !== undefined && !pod.spec.hostNetwork) return { do: 'wait' };
@@ -107,7 +110,7 @@ function nextStart(pod: Pod, facts: PodFacts, nowMs: number): PodStep {
     const running = known?.containerId !== undefined && !known.exit;
     if (running || (known?.exit && !restarts(pod, known.exit))) continue;
     const dueMs = known?.nextStartMs ?? 0;
-    if (dueMs <= nowMs) return { do: 'start', container: container.name };
+    if (isDue(dueMs, nowMs, RESTART_MAX_MS)) return { do: 'start', container: container.name };
     untilMs = Math.min(untilMs ?? dueMs, dueMs);
   }
   return untilMs === undefined ? { do: 'wait' } : { do: 'wait', untilMs };

@@ -153,14 +153,15 @@ export async function startOperator(lab: string, context: LabContext): Promise<v
   const daemon: Daemon = { role: 'operator' };
   const { localKubeconfig, configDir } = labPaths(lab);
   const args = ['--lab', lab, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
-  const begunMs = Date.now();
-  await launch(lab, daemon, 'fimbria-operator.js', args);
   const client = createClient(localKubeconfig);
+  const lease = () => client.get<Lease>('Lease', OPERATOR_LEASE.name, OPERATOR_LEASE.namespace);
   try {
+    // Only another time than before says that this one renewed it, whatever the clock does meanwhile.
+    const before = (await lease().catch(() => undefined))?.spec?.renewTime;
+    await launch(lab, daemon, 'fimbria-operator.js', args);
     await waitReady(lab, daemon, context, async () => {
-      const { spec } = await client.get<Lease>('Lease', OPERATOR_LEASE.name, OPERATOR_LEASE.namespace);
-      const renewedMs = Date.parse(spec?.renewTime ?? '');
-      return spec?.holderIdentity && renewedMs >= begunMs ? undefined : 'it does not lead yet';
+      const { spec } = await lease();
+      return spec?.holderIdentity && spec.renewTime !== before ? undefined : 'it does not lead yet';
     });
   } finally {
     client.close();

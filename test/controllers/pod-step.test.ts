@@ -53,6 +53,21 @@ test('after a failure the next attempt waits: 1 s doubling to 10 s', t => {
   t.deepEqual(nextStep(facts({ failures: 1, nextAttemptMs: NOW }), NOW), { do: 'create-sandbox' });
 });
 
+test('a clock that was set back by hours delays neither set-up, nor removal, nor restart', t => {
+  const later = NOW + 3_600_000;
+  t.deepEqual(nextStep(facts({ failures: 1, nextAttemptMs: later }), NOW), { do: 'create-sandbox' });
+  const leaving = pod({ meta: deleted });
+  t.deepEqual(nextStep(facts({ pod: leaving, sandbox, nextAttemptMs: later }), NOW), {
+    do: 'remove-sandbox',
+  });
+  t.deepEqual(nextStep(facts({ pod: leaving, nextAttemptMs: later }), NOW), { do: 'finish' });
+  const containers = { c: { ...ended(1), nextStartMs: later } };
+  t.deepEqual(nextStep(facts({ pod: pod({ spec: command }), sandbox, containers }), NOW), {
+    do: 'start',
+    container: 'c',
+  });
+});
+
 test('a deleted pod is torn down, then finished; a vanished one is torn down, then forgotten', t => {
   t.deepEqual(nextStep(facts({ pod: pod({ meta: deleted }), sandbox }), NOW), { do: 'remove-sandbox' });
   t.deepEqual(nextStep(facts({ pod: pod({ meta: deleted }) }), NOW), { do: 'finish' });

@@ -73,8 +73,9 @@ export class TestNode {
     this.name = name;
     const paths = labPaths(lab).node(name);
     this.api = new ApiClient(paths.socket, { timeoutMs: 20_000 });
-    this.#run = paths.run;
     this.#holder = nodePid(lab, name)!;
+    // As the node sees it: a test may have mounted something there.
+    this.#run = `/proc/${this.#holder}/root/run/fimbria`;
   }
 
   get agentPid(): number | undefined {
@@ -85,10 +86,11 @@ export class TestNode {
    * Starts the agent without waiting for it, and returns the pid of what runs it. One thread carries out its netlink requests, so that a system call's
    * number is a place in its work.
    */
-  async launch(at?: KillPoint): Promise<number> {
+  async launch(at?: KillPoint, env: Record<string, string> = {}): Promise<number> {
     const { localKubeconfig, configDir } = labPaths(this.lab);
     const agent = [process.execPath, assetPath('dist/fimbria-agent.js'), '--lab', this.lab];
     const flags = ['--node-name', this.name, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
+    const variables = Object.entries({ UV_THREADPOOL_SIZE: '1', ...env }).map(pair => pair.join('='));
     const traced = at ? ['/usr/bin/strace', ...injection(at)] : [];
     return startDetached(
       {
@@ -97,7 +99,7 @@ export class TestNode {
         name: `agent-${this.name}`,
         ...enterNode(this.lab, this.name, this.#holder),
         exec: true,
-        command: ['/usr/bin/env', 'UV_THREADPOOL_SIZE=1', ...traced, ...agent, ...flags],
+        command: ['/usr/bin/env', ...variables, ...traced, ...agent, ...flags],
       },
       { log: labPaths(this.lab).log(`agent-${this.name}`) },
     );
