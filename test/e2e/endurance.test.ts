@@ -1,6 +1,8 @@
 import { closeSync, openSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import { hostIfname } from '../../src/endpoint/add.ts';
+import { waitGone } from '../../src/lab/processes.ts';
 import { TestLab } from './lab.ts';
 import { TestNode, type TestPod, testPod } from './node.ts';
 import { choices } from './random.ts';
@@ -17,6 +19,8 @@ const RUNTIMES = 8;
 const CONTAINERS_EACH = 6;
 /** Calls between two looks; the agent is killed once in each. */
 const ROUND = 40;
+/** About what a start takes. */
+const START_MS = 800;
 const TRY_AGAIN_LATER = 11;
 
 const random = choices();
@@ -53,6 +57,13 @@ const agent = {
     await node.kill();
   },
   async start(): Promise<void> {
+    if (random.number(3) === 0) {
+      // It dies once more, somewhere on its way up.
+      const pid = await node.launch();
+      await pause(random.number(START_MS));
+      process.kill(pid, 'SIGKILL');
+      await waitGone([pid], 20_000);
+    }
     await node.start();
     this.up = true;
     this.changes++;
