@@ -70,8 +70,25 @@ async function underTraffic(work: () => Promise<void>): Promise<{ pings: string[
   return { pings, streams: (await Promise.all(streamed)).map(o => o.stdout) };
 }
 
+const sentOf = (ping: string): string => /\d+ packets transmitted, \d+ received/.exec(ping)![0];
+
 interface Stream {
-  intervals: { sum: { bits_per_second: number; start: number } }[];
+  intervals: { sum: { bits_per_second: number; start: number; bytes: number; retransmits?: number } }[];
+}
+
+function carried(stream: string): string {
+  const { intervals } = JSON.parse(stream) as Stream;
+  const sum = (of: 'bytes' | 'retransmits'): number =>
+    intervals.reduce((n, { sum }) => n + (sum[of] ?? 0), 0);
+  return `${Math.round(sum('bytes') / 1e6)} MB in ${intervals.length} s with ${sum('retransmits')} segments sent again`;
+}
+
+/** Segments of pod a that came twice, as its peers told it: what was sent again had not been lost. */
+async function cameTwice(): Promise<number> {
+  const [names = '', values = ''] = (await lab.execMust('a', 'grep', '^TcpExt', '/proc/net/netstat')).split(
+    '\n',
+  );
+  return Number(values.split(' ')[names.split(' ').indexOf('TCPDSACKRecvSegs')]);
 }
 
 /** Seconds in which a stream stood still; the last, cut short, is none. */
@@ -87,6 +104,7 @@ for (const [mode, values] of Object.entries(MODES)) {
   test.serial(`${mode}: agents killed and changed under traffic, nothing lost`, async t => {
     if (mode !== 'native') await lab.upgrade(values);
     const before = await identities();
+    const twice = await cameTwice();
     const { pings, streams } = await underTraffic(async () => {
       for (let i = 0; i < KILLS; i++) {
         await Promise.all(['left', 'right'].map(node => lab.must('lab', 'node', 'kill', node)));
@@ -99,6 +117,12 @@ for (const [mode, values] of Object.entries(MODES)) {
           'endpointRoutes.enabled': i % 4 < 2,
         });
     });
+    const numbers = [
+      ...pings.map(sentOf),
+      ...streams.map(carried),
+      `${(await cameTwice()) - twice} came twice`,
+    ];
+    t.log(`${KILLS} kills, ${CHANGES} changes; ${numbers.join(', ')}`);
     t.deepEqual(pings.map(lostOf), [0, 0], pings.map(p => p.slice(-300)).join('\n'));
     t.deepEqual(streams.map(stalled), [[], []]);
     t.deepEqual(await identities(), before);
