@@ -1,3 +1,4 @@
+import { FimbriaError } from '../base/errors.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { CiliumEndpoint, CiliumIdentity, CiliumNode, Namespace, Pod } from '../model/types.ts';
 import type { NodeView, RemoteEndpointView } from '../routing/nodes.ts';
@@ -12,6 +13,8 @@ export class ClusterView {
   readonly identities: Informer<CiliumIdentity>;
   readonly pods: Informer<Pod>;
   readonly namespaces: Informer<Namespace>;
+  readonly #whole: Promise<void>;
+  #abandon: (why: Error) => void = () => {};
 
   /** @param onChange called after anything that routing or identities depend on changed */
   constructor(client: ClusterClient, nodeName: string, onChange: (what: 'routing' | 'labels') => void) {
@@ -20,6 +23,12 @@ export class ClusterView {
     this.identities = client.informer<CiliumIdentity>('CiliumIdentity');
     this.pods = client.informer<Pod>('Pod', { fieldSelector: `spec.nodeName=${nodeName}`, pick: pickPod });
     this.namespaces = client.informer<Namespace>('Namespace');
+    this.#whole = new Promise((resolve, reject) => {
+      this.#abandon = reject;
+      Promise.all(this.#informers().map(i => i.synced)).then(() => resolve(), reject);
+    });
+    // That nobody waits is no fault.
+    this.#whole.catch(() => {});
     const notify = (what: 'routing' | 'labels') => (): void => onChange(what);
     for (const [informer, what] of [
       [this.nodes, 'routing'],
@@ -31,9 +40,12 @@ export class ClusterView {
     }
   }
 
-  /** Resolves when the first full view is there. */
-  async synced(): Promise<void> {
-    await Promise.all(this.#informers().map(i => i.synced));
+  /**
+   * Resolves when the first full view is there, which may be never: `status` says while the API server cannot be
+   * reached. @throws FimbriaError ABORTED when the view is closed before
+   */
+  synced(): Promise<void> {
+    return this.#whole;
   }
 
   get connected(): boolean {
@@ -64,6 +76,14 @@ export class ClusterView {
   }
 
   close(): void {
+    this.#abandon(
+      new FimbriaError({
+        code: 'ABORTED',
+        op: 'wait for',
+        object: "the cluster's view",
+        why: 'the agent was told to stop',
+      }),
+    );
     for (const informer of this.#informers()) informer.close();
   }
 

@@ -1,4 +1,5 @@
 import type { Controller, ControllerSet } from '../base/controller.ts';
+import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { AgentConfig } from '../config/types.ts';
 import type { Datapath } from '../datapath/datapath.ts';
@@ -105,7 +106,9 @@ export class Inbound {
           endpoints: view.endpoints.list().length,
         });
       })
-      .catch(error => log.warn('first sync failed, will be retried', { error }));
+      .catch(error => {
+        if (codeOf(error) !== 'ABORTED') log.warn('first sync failed, will be retried', { error });
+      });
   }
 
   async #syncRouting(): Promise<void> {

@@ -123,7 +123,7 @@ export class Controller {
       status.failureCount++;
       status.consecutiveErrors++;
       // The same failure over and over is one line in the log; status shows the count.
-      if (status.message !== messageOf(error))
+      if (status.message !== messageOf(error) && !this.#stopped)
         this.#options.log.warn(`${this.#options.name} failed, will be retried`, { error });
       status.message = messageOf(error);
       this.#schedule(this.#backoff.next());

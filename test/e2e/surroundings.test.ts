@@ -1,7 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { waitUntil } from '../../src/lab/deadline.ts';
 import { labPaths } from '../../src/lab/names.ts';
+import { waitGone } from '../../src/lab/processes.ts';
 import { TestLab } from './lab.ts';
 import { TestNode, type TestPod, testPod } from './node.ts';
 
@@ -104,5 +106,34 @@ test.serial(
     await node.kill();
     await node.start();
     t.deepEqual(await node.everything(), before);
+  },
+);
+
+test.serial(
+  'an API server that is away: the agent comes up, pods come and talk, and it stops when it is told',
+  async t => {
+    const { apiserver } = JSON.parse(await lab.must('lab', 'status', '-o', 'json'));
+    process.kill(apiserver.pid, 'SIGKILL');
+    await node.kill();
+    await node.launch();
+    await waitUntil('a probe to cross the datapath', 20_000, async () => {
+      const status = await node.api.healthz().catch(() => undefined);
+      return status?.['cni-file']?.state === 'Ok' || undefined;
+    });
+    const pod = pods[0]!;
+    const { status, stdout } = await node.plugin('ADD', pod);
+    t.is(status, 0, stdout);
+    t.true(await node.talks(pod));
+    t.regex((await node.api.healthz()).kubernetes?.msg ?? '', /cannot be reached/);
+    t.is((await node.plugin('DEL', pod)).status, 0);
+
+    const log = labPaths(lab.name).log('agent-left');
+    const said = readFileSync(log, 'utf8').length;
+    const pid = node.agentPid!;
+    process.kill(pid, 'SIGTERM');
+    t.deepEqual(await waitGone([pid], 20_000), []);
+    const last = readFileSync(log, 'utf8').slice(said);
+    t.regex(last, /stopping; pods keep talking/);
+    t.notRegex(last, /level=error|could not close|will be retried/);
   },
 );
