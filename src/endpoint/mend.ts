@@ -1,6 +1,7 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Link } from '../kernel/rtnetlink.ts';
 import type { EndpointDeps } from './deps.ts';
+import { remakeDevice } from './remake.ts';
 import { removeEndpoint } from './remove.ts';
 import { partitionEndpoints } from './restore.ts';
 import { type Endpoint, HEALTH_CONTAINER } from './types.ts';
@@ -53,17 +54,11 @@ export class EndpointMender {
   }
 
   async #mendOne(seen: Endpoint): Promise<boolean> {
-    const { store, datapath } = this.#deps;
-    const endpoint = store.get(seen.id);
+    const endpoint = this.#deps.store.get(seen.id);
     if (endpoint?.hostIfname !== seen.hostIfname) return false;
     if (partitionEndpoints([endpoint], await this.#deps.links()).gone.length === 0) return false;
     try {
-      const { hostIfname: hostName, netns, ifname, ipv4, mac, hostMac } = endpoint;
-      const link = await datapath.createLink({ hostName, netns, ifname, ipv4, macs: { mac, hostMac } });
-      const anew = { ...endpoint, ...link };
-      await datapath.attach(anew);
-      await datapath.admit(anew);
-      store.put(anew);
+      await remakeDevice(this.#deps, endpoint);
       return true;
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;

@@ -1,6 +1,7 @@
-import { codeOf } from '../base/errors.ts';
+import { codeOf, messageOf } from '../base/errors.ts';
 import type { Link } from '../kernel/rtnetlink.ts';
 import type { EndpointDeps } from './deps.ts';
+import { remakeDevice } from './remake.ts';
 import { removeEndpoint } from './remove.ts';
 import { type Endpoint, HEALTH_CONTAINER } from './types.ts';
 
@@ -25,8 +26,8 @@ export function orphanedLinks(endpoints: readonly Endpoint[], links: readonly Li
 
 /**
  * Brings the endpoints of the last run back: claims their addresses, puts the new programs in place of the old
- * without a gap and fills the tables; forgets those whose device is gone; deletes devices that nobody owns.
- * Runs before the API is served. Ids and addresses stay.
+ * without a gap and fills the tables; makes devices anew that somebody deleted, forgets the endpoint when the pod has
+ * ended, and deletes devices that nobody owns. Runs before the API is served. Ids and addresses stay.
  */
 export async function restoreEndpoints(
   deps: EndpointDeps,
@@ -34,29 +35,24 @@ export async function restoreEndpoints(
 ): Promise<{ restored: number; gone: number; swept: number }> {
   const pods = deps.store.list().filter(e => e.containerId !== HEALTH_CONTAINER);
   const { alive, gone } = partitionEndpoints(pods, links);
-  const forget = async (endpoint: Endpoint): Promise<void> => {
+  const forget = async (endpoint: Endpoint, why: unknown): Promise<void> => {
     await (await removeEndpoint(deps, endpoint)).finished;
     deps.log.warn('forgot endpoint: its device is gone', {
       endpoint: endpoint.id,
       device: endpoint.hostIfname,
+      why: messageOf(why),
     });
   };
-  for (const endpoint of gone) await forget(endpoint);
   const restored: Endpoint[] = [];
   for (const endpoint of alive) {
-    deps.pool.claim(endpoint.ipv4, {
-      kind: 'endpoint',
-      containerId: endpoint.containerId,
-      ifname: endpoint.ifname,
-      ...(endpoint.podName ? { podName: `${endpoint.podNamespace}/${endpoint.podName}` } : {}),
-    });
+    claim(deps, endpoint);
     try {
       await deps.datapath.attach(endpoint);
       await deps.datapath.admit(endpoint);
     } catch (error) {
       if (codeOf(error) !== 'ENODEV') throw error;
       // The pod has ended since the devices were listed: no reason to be without an agent.
-      await forget(endpoint);
+      await forget(endpoint, error);
       continue;
     }
     restored.push(endpoint);
@@ -66,7 +62,28 @@ export async function restoreEndpoints(
         deps.log.warn('could not refresh the routes of a pod', { endpoint: endpoint.id, error }),
       );
   }
-  const orphans = orphanedLinks(alive, links);
+  for (const endpoint of gone) {
+    claim(deps, endpoint);
+    try {
+      restored.push(await remakeDevice(deps, endpoint));
+      deps.log.warn('made the device of a pod anew: somebody deleted it while no agent ran', {
+        endpoint: endpoint.id,
+        device: endpoint.hostIfname,
+      });
+    } catch (error) {
+      await forget(endpoint, error);
+    }
+  }
+  const orphans = orphanedLinks([...alive, ...restored], links);
   for (const name of orphans) await deps.datapath.deleteLink(name);
   return { restored: restored.length, gone: pods.length - restored.length, swept: orphans.length };
+}
+
+function claim({ pool }: EndpointDeps, endpoint: Endpoint): void {
+  pool.claim(endpoint.ipv4, {
+    kind: 'endpoint',
+    containerId: endpoint.containerId,
+    ifname: endpoint.ifname,
+    ...(endpoint.podName ? { podName: `${endpoint.podNamespace}/${endpoint.podName}` } : {}),
+  });
 }

@@ -52,6 +52,7 @@ async function walk(
 
 const ADD: Walk[] = [
   ['any', 'sendto', 5],
+  ['any', 'setns', 1],
   ['main', 'bpf', 4],
   ['main', 'write', 2],
   ['main', 'writev', 1],

@@ -109,6 +109,21 @@ test.serial(
   },
 );
 
+test.serial("a pod's device that somebody deletes while no agent runs is made anew at the start", async t => {
+  const pod = pods[0]!;
+  t.is((await node.plugin('ADD', pod)).status, 0);
+  const had = node.journal().find(e => e.containerId === pod.id)!;
+  await node.kill();
+  await lab.execMust('left', 'ip', 'link', 'del', had.hostIfname);
+  await node.start();
+  t.deepEqual(await node.disagreements([pod]), []);
+  t.true(await node.talks(pod));
+  const has = node.journal().find(e => e.containerId === pod.id)!;
+  t.deepEqual({ ...has, ifindex: 0 }, { ...had, ifindex: 0 });
+  t.is((await node.plugin('DEL', pod)).status, 0);
+  t.deepEqual(await node.disagreements([]), []);
+});
+
 test.serial(
   'an API server that is away: the agent comes up, pods come and talk, and it stops when it is told',
   async t => {

@@ -13,6 +13,7 @@ import { orphanedLinks, partitionEndpoints, restoreEndpoints } from '../../src/e
 import { EndpointStore } from '../../src/endpoint/store.ts';
 import type { Endpoint } from '../../src/endpoint/types.ts';
 import { AddressPool } from '../../src/ipam/pool.ts';
+import { createHeldNetns } from '../../src/kernel/netns.ts';
 import type { Link } from '../../src/kernel/rtnetlink.ts';
 
 /** Stands for the kernel, to make each step fail in turn; what really happens is tested in test/lab. */
@@ -182,12 +183,33 @@ test('restore brings back what stands, forgets what is gone, sweeps what nobody 
     { ifindex: 3, name: 'lxc_health' },
   ] as Link[];
   w.datapath.links.set('lxc0123456789ab', 77);
+  w.datapath.failAt = 'createLink';
   const fresh = new AddressPool(['10.0.0.0/29']);
   t.deepEqual(await restoreEndpoints({ ...w.deps, pool: fresh }, links), { restored: 1, gone: 1, swept: 1 });
   t.deepEqual(w.deps.store.list(), [kept]);
   t.truthy(fresh.ownerOf(kept.ipv4));
   t.is(fresh.ownerOf(gone.ipv4), undefined);
   t.false(w.datapath.links.has('lxc0123456789ab'));
+  w.close();
+});
+
+test('a device that somebody deleted while no agent ran is made anew, with id, address and MACs', async t => {
+  const w = world();
+  const netns = await createHeldNetns();
+  const before = await addEndpoint(w.deps, { ...request(1), netns: netns.path });
+  const inNode = await addEndpoint(w.deps, { ...request(2), netns: '/proc/self/ns/net' });
+  w.datapath.admitted.clear();
+  const stale = { ifindex: 77, name: before.hostIfname } as Link;
+  const result = await restoreEndpoints(w.deps, [stale]);
+  t.deepEqual(result, { restored: 1, gone: 1, swept: 0 }, 'what leads to the node itself is no pod any more');
+  const [after] = w.deps.store.list();
+  t.deepEqual({ ...after, ifindex: before.ifindex }, before);
+  t.not(after!.ifindex, before.ifindex);
+  t.deepEqual([...w.datapath.admitted], [[before.ipv4, before.id]]);
+  t.true(w.datapath.links.has(before.hostIfname));
+  t.false(w.datapath.links.has(inNode.hostIfname));
+  t.is(w.pool.usage().used, 1);
+  netns.close();
   w.close();
 });
 

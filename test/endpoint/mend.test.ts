@@ -9,7 +9,7 @@ import type { Link } from '../../src/kernel/rtnetlink.ts';
 function world() {
   const endpoints = new Map<number, Endpoint>();
   endpoints.set(7, {
-    ...{ id: 7, containerId: 'c', ifname: 'eth0', netns: '/n', ipv4: '10.0.0.7', poolName: 'default' },
+    ...{ id: 7, containerId: 'c', ifname: 'eth0', netns: '/dev/null', ipv4: '10.0.0.7', poolName: 'default' },
     ...{
       hostIfname: 'lxc000000000007',
       ifindex: 20,
@@ -54,7 +54,7 @@ function world() {
 test('a device that was deleted is made anew with the MACs it had, as long as the pod lives', async t => {
   const { endpoints, state, mender } = world();
   t.deepEqual(await mender.mend(), ['lxc000000000007']);
-  t.like(state.made[0], { macs: { mac: 'm', hostMac: 'h' }, ipv4: '10.0.0.7', netns: '/n' });
+  t.like(state.made[0], { macs: { mac: 'm', hostMac: 'h' }, ipv4: '10.0.0.7', netns: '/dev/null' });
   t.like(endpoints.get(7), { id: 7, ifindex: 21, mac: 'm', hostMac: 'h', ipv4: '10.0.0.7' });
   t.deepEqual(await mender.mend(), [], 'once');
 });
