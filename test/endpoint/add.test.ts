@@ -144,6 +144,21 @@ test('a full range says so in the words that Cilium uses', async t => {
   w.close();
 });
 
+test('when all ids of a node are in use an ADD says so and leaves nothing', async t => {
+  const w = world();
+  const held = Array.from({ length: 4095 }, () => w.deps.store.reserveId());
+  t.is(new Set(held.map(h => h.id)).size, 4095);
+  await t.throwsAsync(addEndpoint(w.deps, request(1)), {
+    code: 'IDS_EXHAUSTED',
+    message: 'allocate endpoint id: all 4095 ids of this node are in use; delete pods from this node',
+  });
+  t.is(w.pool.usage().used, 0);
+  t.is(w.datapath.links.size, 0);
+  held[7]!.release();
+  t.is((await addEndpoint(w.deps, request(1))).id, held[7]!.id);
+  w.close();
+});
+
 test('whatever comes and goes, addresses, ids and tables always agree', async t => {
   const step = fc.record({
     n: fc.integer({ min: 1, max: 6 }),
