@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import { checkCombinations } from './check.ts';
-import { badValue, flatText, type Place, readValue } from './read.ts';
+import { flatText, type Place, readValue } from './read.ts';
 import { type SettingValue, settingByFlat, settingByPath, settings } from './settings.ts';
 import type { AgentConfig, IpamMode, TcxMode } from './types.ts';
 
@@ -91,31 +91,4 @@ export function readConfigDir(dir: string): Record<string, string> {
 /** `parseFlat` of a config directory. */
 export function loadConfigDir(dir: string): AgentConfig {
   return parseFlat(readConfigDir(dir));
-}
-
-/**
- * Compares a running configuration with the one that shall follow. Refuses what a running cluster cannot survive
- * (the IPAM mode), returns warnings about what leaves nodes behind. Pure.
- */
-export function checkUpgrade(before: AgentConfig, after: AgentConfig): string[] {
-  if (before.ipamMode !== after.ipamMode) {
-    throw badValue(
-      { source: 'values', key: 'ipam.mode' },
-      `cannot change from ${before.ipamMode} to ${after.ipamMode} on a running cluster`,
-      'make a new cluster',
-    );
-  }
-  const warnings: string[] = [];
-  if (before.clusterPoolIpv4MaskSize !== after.clusterPoolIpv4MaskSize) {
-    warnings.push(
-      `values: ipam.operator.clusterPoolIPv4MaskSize: nodes keep their /${before.clusterPoolIpv4MaskSize} blocks; only new nodes get a /${after.clusterPoolIpv4MaskSize}`,
-    );
-  }
-  const dropped = before.clusterPoolIpv4Cidrs.filter(range => !after.clusterPoolIpv4Cidrs.includes(range));
-  if (dropped.length > 0) {
-    warnings.push(
-      `values: ipam.operator.clusterPoolIPv4PodCIDRList: nodes keep their blocks of ${dropped.join(', ')}, which the list no longer has`,
-    );
-  }
-  return warnings;
 }

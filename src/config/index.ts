@@ -1,6 +1,7 @@
 export { type DaemonFlags, daemonUsage, parseDaemonCommandLine } from './command-line.ts';
-export { checkUpgrade, loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from './flat.ts';
+export { loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from './flat.ts';
 export { parseSet } from './set.ts';
 export { loadValues, mergeValues, parseValues, type Values } from './tree.ts';
 export type { AgentConfig, IpamMode, TcxMode } from './types.ts';
+export { checkUpgrade } from './upgrade.ts';
 export { valuesToFlat } from './values.ts';

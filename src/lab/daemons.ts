@@ -150,27 +150,33 @@ const OPERATOR_LEASE = { name: 'cilium-operator-resource-lock', namespace: 'kube
 
 /** Starts the operator and returns when it leads. */
 export async function startOperator(lab: string, context: LabContext): Promise<void> {
-  const daemon: Daemon = { role: 'operator' };
   const { localKubeconfig, configDir } = labPaths(lab);
   const args = ['--lab', lab, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
-  const client = createClient(localKubeconfig);
+  await waitOperator(lab, context, () => launch(lab, { role: 'operator' }, 'fimbria-operator.js', args));
+}
+
+/** Starts the operator unless it runs; returns when it leads. */
+export async function ensureOperator(lab: string, context: LabContext): Promise<void> {
+  if (daemonPid(lab, { role: 'operator' }) === undefined) await startOperator(lab, context);
+  // One that was started by somebody else a moment ago may not lead yet; its next renewal says that it does.
+  else await waitOperator(lab, context, async () => {});
+}
+
+/** Returns when an operator has taken or renewed the lease since `begin` was called. */
+async function waitOperator(lab: string, context: LabContext, begin: () => Promise<void>): Promise<void> {
+  const client = createClient(labPaths(lab).localKubeconfig);
   const lease = () => client.get<Lease>('Lease', OPERATOR_LEASE.name, OPERATOR_LEASE.namespace);
   try {
     // Only another time than before says that this one renewed it, whatever the clock does meanwhile.
     const before = (await lease().catch(() => undefined))?.spec?.renewTime;
-    await launch(lab, daemon, 'fimbria-operator.js', args);
-    await waitReady(lab, daemon, context, async () => {
+    await begin();
+    await waitReady(lab, { role: 'operator' }, context, async () => {
       const { spec } = await lease();
       return spec?.holderIdentity && spec.renewTime !== before ? undefined : 'it does not lead yet';
     });
   } finally {
     client.close();
   }
-}
-
-/** Starts the operator unless it runs; returns when it is ready. */
-export async function ensureOperator(lab: string, context: LabContext): Promise<void> {
-  if (daemonPid(lab, { role: 'operator' }) === undefined) await startOperator(lab, context);
 }
 
 /** Starts a node's agent unless it runs; returns when it is ready. */

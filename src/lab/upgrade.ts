@@ -19,8 +19,8 @@ export async function labUpgrade(
     const lab = requireLab(name);
     const before = resolveValues([], [], lab.values);
     const after = resolveValues(change.files, change.sets, change.reset ? {} : lab.values);
-    const warnings = [...after.warnings, ...checkUpgrade(parseFlat(before.flat), parseFlat(after.flat))];
-    for (const warning of warnings) context.progress(`warning: ${warning}`);
+    checkUpgrade(parseFlat(before.flat), parseFlat(after.flat));
+    for (const warning of after.warnings) context.progress(`warning: ${warning}`);
     writeState({ ...lab, values: after.values });
     writeConfigDir(name, after.flat);
     const client = createClient(labPaths(name).localKubeconfig);

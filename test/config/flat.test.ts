@@ -2,13 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import {
-  checkUpgrade,
-  loadConfigDir,
-  parseFlat,
-  readConfigDir,
-  unknownFlatKeys,
-} from '../../src/config/index.ts';
+import { loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from '../../src/config/index.ts';
 
 test('no keys at all are the defaults', t => {
   const { flat, ...config } = parseFlat({});
@@ -88,20 +82,4 @@ test('a directory is read as Kubernetes mounts it', t => {
   } finally {
     rmSync(dir, { recursive: true });
   }
-});
-
-test('an upgrade may append ranges; the rest warns or, for the mode, is refused', t => {
-  const before = parseFlat({ 'cluster-pool-ipv4-cidr': '10.0.0.0/16' });
-  t.deepEqual(checkUpgrade(before, parseFlat({ 'cluster-pool-ipv4-cidr': '10.0.0.0/16 10.1.0.0/16' })), []);
-  const [mask, range] = checkUpgrade(
-    before,
-    parseFlat({ 'cluster-pool-ipv4-cidr': '10.1.0.0/16', 'cluster-pool-ipv4-mask-size': '25' }),
-  );
-  t.regex(mask!, /nodes keep their \/24 blocks; only new nodes get a \/25/);
-  t.regex(range!, /nodes keep their blocks of 10\.0\.0\.0\/16/);
-  const other = { ...before, ipamMode: 'multi-pool' as 'cluster-pool' };
-  t.throws(() => checkUpgrade(before, other), {
-    message:
-      'values: ipam.mode: cannot change from cluster-pool to multi-pool on a running cluster; make a new cluster',
-  });
 });

@@ -79,6 +79,11 @@ test.serial(
     const before = readFileSync(labPaths(lab).state, 'utf8');
     t.regex(fimbria(['upgrade', '--set', 'no.such=1']).stderr, /no(\.such)?: unknown key/);
     t.regex(fimbria(['upgrade', '--set', 'ipam.mode=multi-pool']).stderr, /ipam\.mode/);
+    const pool = 'ipam.operator.clusterPoolIPv4';
+    const shorter = fimbria(['upgrade', '--set', `${pool}PodCIDRList={10.9.0.0/16}`]);
+    t.regex(shorter.stderr, /values: ipam\.operator\.clusterPoolIPv4PodCIDRList: ranges can only be appended/);
+    const mask = fimbria(['upgrade', '--reset-values', '--set', `${pool}MaskSize=25`]);
+    t.regex(mask.stderr, /values: ipam\.operator\.clusterPoolIPv4MaskSize: cannot change from 24 to 25/);
     t.is(readFileSync(labPaths(lab).state, 'utf8'), before);
     const other = spawnSync(
       process.execPath,
@@ -225,11 +230,16 @@ test.serial('upgrade restarts operator and agents with the merged values', t => 
     'routingMode=native,autoDirectNodeRoutes=true,ipv4NativeRoutingCIDR=10.244.0.0/16',
   );
   must('upgrade', '--set', 'endpointRoutes.enabled=true');
+  must('upgrade', '--set', 'ipam.operator.clusterPoolIPv4PodCIDRList={10.244.0.0/16,10.9.0.0/16}');
   const after = status();
   t.not(after.nodes[0]?.agent.pid, before.nodes[0]?.agent.pid);
   t.not(after.operator.pid, before.operator.pid);
   t.regex(must('exec', 'ctr', '--', 'ip', 'route'), /via 192\.168\.10\.101 dev eth0 proto kernel/);
   t.regex(must('exec', 'ctr', '--', 'cilium', 'config', 'view'), /routing-mode +native/);
+  t.regex(
+    must('exec', 'ctr', '--', 'cilium', 'config', 'view'),
+    /cluster-pool-ipv4-cidr +10\.244\.0\.0\/16 10\.9\.0\.0\/16/,
+  );
 });
 
 test.serial('after kill -9 of every process, down leaves no process, namespace, cgroup or file', async t => {
