@@ -62,13 +62,13 @@ const DEFAULTS: Record<string, (object: never) => void> = {
   Deployment: (deployment: Deployment) => {
     const { spec } = deployment;
     spec.replicas ??= 1;
-    const strategy = spec['strategy'] as { type?: string } | undefined;
-    if (strategy?.type === undefined) {
-      const rollingUpdate = { maxSurge: '25%', maxUnavailable: '25%' };
-      spec['strategy'] = { type: 'RollingUpdate', rollingUpdate, ...strategy };
+    const strategy = { ...spec.strategy, type: spec.strategy?.type ?? ('RollingUpdate' as const) };
+    if (strategy.type === 'RollingUpdate') {
+      strategy.rollingUpdate = { maxSurge: '25%', maxUnavailable: '25%', ...strategy.rollingUpdate };
     }
-    spec['revisionHistoryLimit'] ??= 10;
-    spec['progressDeadlineSeconds'] ??= 600;
+    spec.strategy = strategy;
+    spec.revisionHistoryLimit ??= 10;
+    spec.progressDeadlineSeconds ??= 600;
     podDefaults(spec.template.spec);
   },
   ReplicaSet: (replicaSet: ReplicaSet) => {

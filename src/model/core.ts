@@ -234,9 +234,37 @@ export interface EndpointSlice extends KubeObject {
   ports?: { name?: string; protocol?: string; port?: number; appProtocol?: string }[];
 }
 
+export interface EndpointAddress {
+  ip: string;
+  nodeName?: string;
+  targetRef?: ObjectReference;
+}
+
+export interface Endpoints extends KubeObject {
+  apiVersion: 'v1';
+  kind: 'Endpoints';
+  subsets?: {
+    addresses?: EndpointAddress[];
+    notReadyAddresses?: EndpointAddress[];
+    ports?: { name?: string; protocol?: string; port: number; appProtocol?: string }[];
+  }[];
+}
+
 export interface PodTemplate {
   metadata?: Partial<ObjectMeta>;
   spec: PodSpec;
+}
+
+/** Counts that are absent are 0. */
+export interface DeploymentStatus {
+  observedGeneration?: number;
+  replicas?: number;
+  updatedReplicas?: number;
+  readyReplicas?: number;
+  availableReplicas?: number;
+  unavailableReplicas?: number;
+  collisionCount?: number;
+  conditions?: Condition[];
 }
 
 export interface Deployment extends KubeObject {
@@ -246,14 +274,38 @@ export interface Deployment extends KubeObject {
     replicas?: number;
     selector: LabelSelector;
     template: PodTemplate;
+    strategy?: {
+      type?: 'RollingUpdate' | 'Recreate';
+      rollingUpdate?: { maxSurge?: number | string; maxUnavailable?: number | string };
+    };
+    minReadySeconds?: number;
+    progressDeadlineSeconds?: number;
+    revisionHistoryLimit?: number;
+    paused?: boolean;
     [field: string]: unknown;
   };
-  status?: Record<string, unknown>;
+  status?: DeploymentStatus;
+}
+
+/** Counts that are absent are 0. */
+export interface ReplicaSetStatus {
+  replicas: number;
+  fullyLabeledReplicas?: number;
+  readyReplicas?: number;
+  availableReplicas?: number;
+  observedGeneration?: number;
+  conditions?: Condition[];
 }
 
 export interface ReplicaSet extends KubeObject {
   apiVersion: 'apps/v1';
   kind: 'ReplicaSet';
-  spec: { replicas?: number; selector: LabelSelector; template?: PodTemplate; [field: string]: unknown };
-  status?: { replicas: number; [field: string]: unknown };
+  spec: {
+    replicas?: number;
+    selector: LabelSelector;
+    template?: PodTemplate;
+    minReadySeconds?: number;
+    [field: string]: unknown;
+  };
+  status?: ReplicaSetStatus;
 }

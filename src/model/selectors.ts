@@ -64,6 +64,17 @@ export function parseLabelSelector(text: string): LabelSelector {
   return { matchExpressions: splitOutsideParentheses(text).map(parseRequirement) };
 }
 
+/** The text that `parseLabelSelector` reads, for a selector that is there. Pure. */
+export function formatLabelSelector({ matchLabels = {}, matchExpressions = [] }: LabelSelector): string {
+  const exact = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
+  const others = matchExpressions.map(({ key, operator, values = [] }) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator.toLowerCase()} (${values.join(',')})`;
+  });
+  return [...exact, ...others].join(',');
+}
+
 function parseRequirement(text: string): LabelSelectorRequirement {
   for (const [form, make] of FORMS) {
     const match = text.trim().match(form);

@@ -249,11 +249,37 @@ export const endpointSlice = z.looseObject({
     .optional(),
 });
 
+const countOrPercent = z.union([z.int().min(0), z.string().regex(/^\d+%$/)]);
+
+const strategy = z
+  .looseObject({
+    type: z.enum(['RollingUpdate', 'Recreate']).optional(),
+    rollingUpdate: z
+      .looseObject({ maxSurge: countOrPercent.optional(), maxUnavailable: countOrPercent.optional() })
+      .optional(),
+  })
+  .check(({ value, issues }) => {
+    const { maxSurge, maxUnavailable } = value.rollingUpdate ?? {};
+    if (!/^0%?$/.test(`${maxSurge}`) || !/^0%?$/.test(`${maxUnavailable}`)) return;
+    const path = ['rollingUpdate', 'maxUnavailable'];
+    issues.push({
+      code: 'custom',
+      message: 'may not be 0 when `maxSurge` is 0',
+      path,
+      input: maxUnavailable,
+    });
+  });
+
 /** Deployment and ReplicaSet. */
 export const workload = z.looseObject({
   spec: z
     .looseObject({
       replicas: z.int().min(0).optional(),
+      minReadySeconds: z.int().min(0).optional(),
+      progressDeadlineSeconds: z.int().min(1).optional(),
+      revisionHistoryLimit: z.int().min(0).optional(),
+      paused: z.boolean().optional(),
+      strategy: strategy.optional(),
       selector: labelSelector,
       template: z.looseObject({ metadata: objectMeta.optional(), spec: podSpec }),
     })
