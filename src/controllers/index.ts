@@ -1,12 +1,19 @@
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient } from '../cluster/index.ts';
 import type { Namespace, Node, Pod } from '../model/types.ts';
+import { GarbageCollector } from './garbage/collector.ts';
+import { Informers } from './informers.ts';
 import { Kubelet } from './kubelet.ts';
+import { NODE_GRACE_MS, NodeLifecycle } from './node-lifecycle.ts';
 import type { NodeIdentity } from './node-object.ts';
 import type { PodRuntime } from './runtime.ts';
 import { Scheduler } from './scheduler.ts';
 import { Semaphore } from './semaphore.ts';
 import { ServiceAccounts } from './service-accounts.ts';
+import { ServiceAllocator } from './services/allocator.ts';
+import { EndpointsController } from './services/endpoints-controller.ts';
+import { DeploymentController } from './workloads/deployment-controller.ts';
+import { ReplicaSetController } from './workloads/replica-set-controller.ts';
 
 export type { NodeIdentity } from './node-object.ts';
 export type { PodRuntime } from './runtime.ts';
@@ -16,7 +23,8 @@ const SLOTS = 8;
 
 /**
  * Starts everything that a real cluster would bring beside the network: the scheduler, a kubelet stand-in for each node,
- * and the small controllers. The client is the caller's.
+ * and the controllers of Deployments, Services, namespaces, nodes and garbage. All of them go by what the server has:
+ * killed at any moment, the next process goes on. The client is the caller's.
  */
 export async function startControllers(options: {
   client: ClusterClient;
@@ -24,24 +32,36 @@ export async function startControllers(options: {
   nodes: readonly NodeIdentity[];
   version: string;
   log: Logger;
+  /** How long a node may be silent before it counts as lost, in ms. */
+  nodeGraceMs?: number;
 }): Promise<{ close(): void }> {
-  const { client, runtime, nodes, version, log } = options;
-  const pods = client.informer<Pod>('Pod');
-  const nodeObjects = client.informer<Node>('Node');
-  const namespaces = client.informer<Namespace>('Namespace');
+  const { client, runtime, nodes, version, log, nodeGraceMs = NODE_GRACE_MS } = options;
+  const informers = new Informers(client);
+  const pods = informers.of<Pod>('Pod');
   const recovered = await runtime.recover();
   const slots = new Semaphore(SLOTS);
-  const kubelets = nodes.map(node => new Kubelet({ client, runtime, node, pods, slots, version, log }));
+  const kubelets = nodes.map(
+    node => new Kubelet({ client, runtime, node, pods, slots, version, log, awayGraceMs: nodeGraceMs }),
+  );
   await Promise.all(
     kubelets.map((kubelet, i) => kubelet.start(recovered.filter(r => r.sandbox.pod.node === nodes[i]?.name))),
   );
-  new ServiceAccounts(client, namespaces, log);
-  const scheduler = new Scheduler(client, pods, nodeObjects, log);
+  const served = nodes.map(({ name }) => name);
+  new ServiceAccounts(client, informers.of<Namespace>('Namespace'), log);
+  const running = [
+    ...kubelets,
+    new Scheduler(client, pods, informers.of<Node>('Node'), log),
+    new ReplicaSetController(client, informers, log),
+    new DeploymentController(client, informers, log),
+    new ServiceAllocator(client, informers, log),
+    new EndpointsController(client, informers, log),
+    new NodeLifecycle(client, informers, served, log, nodeGraceMs),
+    new GarbageCollector(client, informers, log),
+  ];
   return {
     close() {
-      scheduler.close();
-      for (const kubelet of kubelets) kubelet.close();
-      for (const informer of [pods, nodeObjects, namespaces]) informer.close();
+      for (const controller of running) controller.close();
+      informers.close();
     },
   };
 }

@@ -2,6 +2,7 @@ import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/index.ts';
 import type { Pod } from '../model/types.ts';
 import { EventRecorder } from './events.ts';
+import { NODE_GRACE_MS } from './node-lifecycle.ts';
 import { type NodeIdentity, NodeReporter } from './node-object.ts';
 import { PodWorker, type WorkerContext } from './pod-worker.ts';
 import type { PodRef, PodRuntime, RecoveredSandbox } from './runtime.ts';
@@ -19,6 +20,8 @@ export interface KubeletOptions {
   slots: Semaphore;
   version: string;
   log: Logger;
+  /** How long the node's network may not answer before the node counts as not ready, in ms. */
+  awayGraceMs?: number;
 }
 
 /** Stands in for the kubelet of one node: registers it, and carries the Pods bound to it through their lives. */
@@ -28,6 +31,8 @@ export class Kubelet {
   readonly #reporter: NodeReporter;
   /** By the pod's uid. */
   readonly #workers = new Map<string, PodWorker>();
+  /** Since when the network does not answer, and why, once that has lasted too long. */
+  #away: { sinceMs?: number; because?: string } = {};
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -44,7 +49,7 @@ export class Kubelet {
       events: new EventRecorder(client, 'kubelet', log, node.name),
     };
     const notReady = () => {
-      const why = runtime.networkNotReady(node.name);
+      const why = runtime.networkNotReady(node.name) ?? this.#away.because;
       return (
         why &&
         `container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:${why}`
@@ -82,9 +87,22 @@ export class Kubelet {
 
   #reportLater(): void {
     this.#timer = setTimeout(async () => {
+      await this.#noticeAway();
       await this.#reporter.report();
       if (!this.#closed) this.#reportLater();
     }, REPORT_EVERY_MS);
+  }
+
+  async #noticeAway(): Promise<void> {
+    const { runtime, node, awayGraceMs = NODE_GRACE_MS } = this.#options;
+    const why = await runtime.networkAway(node.name);
+    if (why === undefined) {
+      this.#away = {};
+      return;
+    }
+    const nowMs = performance.now();
+    const { sinceMs = nowMs } = this.#away;
+    this.#away = nowMs - sinceMs < awayGraceMs ? { sinceMs } : { sinceMs, because: why };
   }
 
   #seen(pod: Pod): void {

@@ -54,6 +54,8 @@ export interface RecoveredSandbox {
 export interface PodRuntime {
   /** Why the node cannot set up pods yet, in the container runtime's words; undefined when it can. */
   networkNotReady(node: string): string | undefined;
+  /** Why the node's network does not answer now, though it was once set up; undefined while it does. */
+  networkAway(node: string): Promise<string | undefined>;
   /** Every sandbox that was begun and not removed, half-made ones too: `alive` tells them apart. */
   recover(): Promise<RecoveredSandbox[]>;
   /** @throws with the message that a container runtime would give; nothing is left then */

@@ -11,6 +11,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import { labCgroups, makeCgroup, removeCgroup } from './cgroup.ts';
@@ -72,6 +73,17 @@ export class LabRuntime {
     } catch (error) {
       return `Network plugin returns error: ${error instanceof Error ? error.message : error}`;
     }
+  }
+
+  networkAway(node: string): Promise<string | undefined> {
+    return new Promise(resolve => {
+      const socket = connect(labPaths(this.#lab).node(node).socket);
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(undefined);
+      });
+      socket.once('error', error => resolve(`Network plugin returns error: agent is away: ${error.message}`));
+    });
   }
 
   async recover(): Promise<{ sandbox: Sandbox; containers: Container[] }[]> {
