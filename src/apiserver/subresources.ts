@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Kind } from '../model/kinds.ts';
-import type { AnyObject, Binding, Pod, ReplicaSet } from '../model/types.ts';
+import { formatLabelSelector } from '../model/selectors.ts';
+import type { AnyObject, Binding, Condition, Pod, ReplicaSet } from '../model/types.ts';
 import type { DeleteRequest } from './deletion.ts';
 import { badRequest, conflict, invalid } from './failure.ts';
 import { applyPatch } from './patch/apply.ts';
@@ -38,23 +40,84 @@ export function bindPod(registry: Registry, key: ObjectKey, body: unknown, dryRu
   registry.amend(key, bind, dryRun);
 }
 
-/** `pods/NAME/eviction`: a deletion that disruption budgets could refuse; there are none. */
+const POLICIES: unknown[] = ['Background', 'Foreground', 'Orphan'];
+/** The versions of Eviction; its shape is the same in both. */
+const EVICTION_VERSIONS = ['policy/v1', 'policy/v1beta1'];
+
+/**
+ * `pods/NAME/eviction`: a deletion that disruption budgets could refuse; there are none. The Pod says in its conditions
+ * why it goes.
+ */
 export function evictPod(registry: Registry, key: ObjectKey, body: unknown, dryRun: boolean): void {
-  const options = isObject(body) ? (body['deleteOptions'] as DeleteRequest | undefined) : undefined;
-  registry.delete(key, options ?? {}, dryRun);
+  expectKind(body, key, 'Eviction', EVICTION_VERSIONS);
+  const options = deleteOptions(body['deleteOptions']);
+  const dry = dryRun || options.dryRun?.includes('All') === true;
+  // Refused, if at all, before anything is changed.
+  registry.delete(key, options, true);
+  const { preconditions: { resourceVersion: _checked, ...preconditions } = {}, ...rest } = options;
+  const condition: Condition = {
+    type: 'DisruptionTarget',
+    status: 'True',
+    reason: 'EvictionByEvictionAPI',
+    message: 'Eviction API: evicting',
+    lastTransitionTime: timestamp(new Date()),
+  };
+  const mark = (object: AnyObject): void => {
+    const pod = object as unknown as Pod;
+    pod.status ??= {};
+    const others = (pod.status.conditions ?? []).filter(({ type }) => type !== condition.type);
+    pod.status.conditions = [...others, condition];
+  };
+  if (!registry.get(key).metadata.deletionTimestamp) registry.amend(key, mark, dry);
+  registry.delete(key, { ...rest, preconditions }, dry);
 }
+
+function deleteOptions(given: unknown = {}): DeleteRequest & { dryRun?: string[] } {
+  if (!isObject(given)) throw badRequest('deleteOptions must be DeleteOptions');
+  const { gracePeriodSeconds, preconditions, dryRun, propagationPolicy } = given;
+  const wrong =
+    (gracePeriodSeconds !== undefined && !Number.isInteger(gracePeriodSeconds) && 'gracePeriodSeconds') ||
+    (preconditions !== undefined && !isObject(preconditions) && 'preconditions') ||
+    (dryRun !== undefined && !isDeepStrictEqual(dryRun, ['All']) && 'dryRun') ||
+    (propagationPolicy !== undefined && !POLICIES.includes(propagationPolicy) && 'propagationPolicy');
+  if (wrong) throw badRequest(`deleteOptions.${wrong}: Invalid value: ${JSON.stringify(given[wrong])}`);
+  return given as DeleteRequest & { dryRun?: string[] };
+}
+
+function expectKind(
+  body: unknown,
+  { name }: ObjectKey,
+  kind: string,
+  versions: readonly string[],
+): asserts body is JsonObject {
+  if (!isObject(body)) throw badRequest(`the body of the request must be a ${kind}`);
+  if (body['kind'] !== kind || !versions.includes(String(body['apiVersion']))) {
+    throw badRequest(
+      `the API version in the data (${body['apiVersion']}, Kind=${body['kind']}) does not match the expected API version (${versions[0]}, Kind=${kind})`,
+    );
+  }
+  const metadata = body['metadata'] ?? {};
+  const given = isObject(metadata) ? metadata['name'] : metadata;
+  if (given !== undefined && given !== name) {
+    throw badRequest(
+      `the name of the object (${JSON.stringify(given)}) does not match the name on the URL (${name})`,
+    );
+  }
+}
+
+const SCALE_VERSIONS = ['autoscaling/v1'];
+const MOST_REPLICAS = 2 ** 31 - 1;
 
 /** The `scale` form of a Deployment or ReplicaSet. */
 export function scaleOf(object: AnyObject): AnyObject {
   const { metadata, spec, status } = object as unknown as ReplicaSet;
   const { name, namespace, uid, resourceVersion, creationTimestamp } = metadata;
-  const selector = Object.entries(spec.selector.matchLabels ?? {}).map(([k, v]) => `${k}=${v}`);
   return {
     kind: 'Scale',
-    apiVersion: 'autoscaling/v1',
+    apiVersion: SCALE_VERSIONS[0]!,
     metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as AnyObject['metadata'],
     spec: { replicas: spec.replicas ?? 1 },
-    status: { replicas: status?.replicas ?? 0, selector: selector.join(',') },
+    status: { replicas: status?.replicas ?? 0, selector: formatLabelSelector(spec.selector) },
   };
 }
 
@@ -74,18 +137,29 @@ export function writeScale(
     contentType === undefined
       ? body
       : applyPatch(key.kind, present as unknown as JsonObject, contentType, body);
-  const scale = wanted as Partial<AnyObject> | undefined;
-  const replicas = (scale?.['spec'] as { replicas?: unknown } | undefined)?.replicas ?? 0;
-  if (!Number.isInteger(replicas) || (replicas as number) < 0) {
-    throw badRequest(
-      `spec.replicas: Invalid value: ${JSON.stringify(replicas)}: must be a non-negative integer`,
-    );
+  expectKind(wanted, key, 'Scale', SCALE_VERSIONS);
+  const spec = wanted['spec'] ?? {};
+  const replicas = isObject(spec) ? (spec['replicas'] ?? 0) : spec;
+  if (!Number.isInteger(replicas) || (replicas as number) > MOST_REPLICAS) {
+    throw badRequest(`spec.replicas: Invalid value: ${JSON.stringify(replicas)}: must be an integer`);
   }
-  registry.checkVersion(key, scale?.metadata?.resourceVersion);
+  if ((replicas as number) < 0) {
+    const scale = { ...key.kind, group: 'autoscaling', kind: 'Scale' };
+    const detail = 'must be greater than or equal to 0';
+    throw invalid(scale, key.name, [
+      { field: 'spec.replicas', type: 'Invalid value', value: replicas, detail },
+    ]);
+  }
+  const { uid, resourceVersion } = (wanted as Partial<AnyObject>).metadata ?? {};
+  if (uid && uid !== present.metadata.uid) {
+    const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${present.metadata.uid}`;
+    throw conflict(key.kind, key.name, why);
+  }
+  registry.checkVersion(key, resourceVersion);
   const change = (object: AnyObject): void => {
-    const { spec, metadata } = object as unknown as ReplicaSet;
-    if (spec.replicas !== replicas) metadata.generation = (metadata.generation ?? 0) + 1;
-    spec.replicas = replicas as number;
+    const { spec: own, metadata } = object as unknown as ReplicaSet;
+    if (own.replicas !== replicas) metadata.generation = (metadata.generation ?? 0) + 1;
+    own.replicas = replicas as number;
   };
   return scaleOf(registry.amend(key, change, dryRun));
 }
