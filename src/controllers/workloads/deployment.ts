@@ -58,6 +58,11 @@ function revisionOf({ metadata }: ReplicaSet | Deployment): number {
   return Number.parseInt(metadata.annotations?.[REVISION] ?? '', 10) || 0;
 }
 
+/** Whether a set's status is of its present size. */
+function isReported({ metadata, status }: ReplicaSet): boolean {
+  return (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
+}
+
 function share({ spec, status }: ReplicaSet): Share {
   return { wanted: spec.replicas ?? 1, available: status?.availableReplicas ?? 0 };
 }
@@ -116,6 +121,8 @@ export function planDeployment(
   const rollout = rolloutOf(deployment);
   const oldPodsLive = rollout.recreate && old.some(set => hasLivePods(uidOf(set)));
   const wanted = sizes(rollout, current && share(current), old.map(share), oldPodsLive);
+  // What a set reported of another size of its own says nothing of how many can be spared now.
+  const hasReported = rollout.recreate || own.every(isReported);
   // Going back to an old template makes its set the newest revision again.
   const revision = Math.max(current ? revisionOf(current) : 0, 1 + Math.max(0, ...old.map(revisionOf)));
   const annotations = annotationsFor(deployment, revision);
@@ -129,7 +136,8 @@ export function planDeployment(
   }
   for (const [i, set] of old.entries()) {
     const replicas = wanted.old[i]!;
-    if (!isLeaving(set) && set.spec.replicas !== replicas) change.push({ set, replicas, annotations: {} });
+    if (hasReported && !isLeaving(set) && set.spec.replicas !== replicas)
+      change.push({ set, replicas, annotations: {} });
   }
   const makes = !current && wanted.current !== undefined;
   const exists = current !== undefined || makes;
@@ -150,11 +158,7 @@ function isComplete({ spec }: Deployment, { status, spec: set }: ReplicaSet): bo
 
 function beyondHistory({ spec }: Deployment, old: readonly ReplicaSet[]): ReplicaSet[] {
   const idle = old.filter(
-    set =>
-      !isLeaving(set) &&
-      set.spec.replicas === 0 &&
-      (set.status?.replicas ?? 0) === 0 &&
-      (set.status?.observedGeneration ?? 0) >= (set.metadata.generation ?? 0),
+    set => !isLeaving(set) && set.spec.replicas === 0 && (set.status?.replicas ?? 0) === 0 && isReported(set),
   );
   const byRevision = idle.sort((a, b) => revisionOf(a) - revisionOf(b));
   return byRevision.slice(0, Math.max(0, byRevision.length - (spec.revisionHistoryLimit ?? DEFAULT_HISTORY)));

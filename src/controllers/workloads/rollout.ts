@@ -63,7 +63,8 @@ export function sizes(
     return { current: wait ? current?.wanted : rollout.replicas, old: old.map(() => 0) };
   }
   const target = grown(rollout, current?.wanted ?? 0, sum(old.map(({ wanted }) => wanted)));
-  const ready = Math.min(current?.available ?? 0, target);
+  // A report may be older than the size: a set never has more available than it asks for.
+  const ready = Math.min(current?.available ?? 0, current?.wanted ?? 0, target);
   return { current: target, old: shrunk(old, ready - (rollout.replicas - rollout.maxUnavailable)) };
 }
 
@@ -75,7 +76,6 @@ function grown({ replicas, maxSurge }: Rollout, wanted: number, others: number):
 
 /** Takes from the old sets what can go: first Pods that are of no use, then as many as others are available for. */
 function shrunk(old: readonly Share[], spareWithout: number): number[] {
-  // A report may be older than the size: a set never has more available than it asks for.
   const healthy = old.map(({ wanted, available }) => Math.min(wanted, available));
   const left = old.map(({ wanted }) => wanted);
   let budget = sum(left) + spareWithout;
@@ -99,26 +99,19 @@ function pausedSizes(
   current: Share | undefined,
   old: readonly Share[],
 ): { current: number | undefined; old: number[] } {
-  const left = old.map(({ wanted }) => wanted);
-  const newest = left.length - 1;
-  const active = left.filter(wanted => wanted > 0).length + (current && current.wanted > 0 ? 1 : 0);
-  if (active <= 1) {
-    const only = left.findIndex(wanted => wanted > 0);
-    const at = only >= 0 ? only : current ? -1 : newest;
-    if (at < 0) return { current: current && replicas, old: left };
-    left[at] = replicas;
-    return { current: current?.wanted, old: left };
+  // The present set counts as the newest.
+  const all = [...old, ...(current ? [current] : [])].map(({ wanted }) => wanted);
+  const isAlone = (): boolean => all.filter(wanted => wanted > 0).length <= 1;
+  let excess = sum(all) - replicas - maxSurge;
+  if (!isAlone()) {
+    for (const i of all.keys()) {
+      const less = Math.max(0, Math.min(excess, all[i]!));
+      all[i]! -= less;
+      excess -= less;
+    }
   }
-  let mine = current?.wanted ?? 0;
-  let excess = sum(left) + mine - replicas - maxSurge;
-  for (const i of left.keys()) {
-    const less = Math.max(0, Math.min(excess, left[i]!));
-    left[i]! -= less;
-    excess -= less;
-  }
-  mine -= Math.max(0, Math.min(excess, mine));
-  const missing = Math.max(0, replicas - sum(left) - mine);
-  if (current) return { current: mine + missing, old: left };
-  left[newest]! += missing;
-  return { current: undefined, old: left };
+  const only = all.findIndex(wanted => wanted > 0);
+  if (all.length > 0 && isAlone()) all[only >= 0 ? only : all.length - 1] = replicas;
+  else if (all.length > 0) all[all.length - 1]! += Math.max(0, replicas - sum(all));
+  return { current: current && all.at(-1), old: all.slice(0, old.length) };
 }
