@@ -144,3 +144,35 @@ test('what the server refuses is said in status and Events, tried again, and goe
   t.is(done.status?.availableReplicas, 50);
   await world.cluster.until<Deployment>('Deployment', all => all.every(d => failure(d) === undefined));
 });
+
+test('while the server is away everybody waits, and goes on when it is back', async t => {
+  const world = await ControllerWorld.start(t);
+  await world.startControllers();
+  await world.deploy('web', 8);
+  await world.client.create<Service>(service('web'));
+  for (let round = 0; round < 3; round++) {
+    await world.setImage('web', `v${round}`);
+    await world.cluster.until<ReplicaSet>('ReplicaSet', sets =>
+      sets.some(set => set.spec.template?.spec.containers[0]?.image === `v${round}`),
+    );
+    await world.cluster.stop();
+    await world.cluster.start();
+  }
+  await assertSettled(t, world, 'v2');
+});
+
+test('all controllers together have one watch of each kind', async t => {
+  const world = await ControllerWorld.start(t);
+  const client = new UnreliableClient(world.cluster.newClient());
+  const watched: string[] = [];
+  const informer = client.informer.bind(client);
+  client.informer = (kind, options) => {
+    watched.push(kind);
+    return informer(kind, options);
+  };
+  await world.startControllers(client);
+  await world.deploy('web', 1);
+  await world.untilRolledOut('web');
+  t.is(new Set(watched).size, watched.length);
+  t.true(watched.includes('CiliumEndpoint'));
+});
