@@ -81,7 +81,10 @@ test.serial(
     t.regex(fimbria(['upgrade', '--set', 'ipam.mode=multi-pool']).stderr, /ipam\.mode/);
     const pool = 'ipam.operator.clusterPoolIPv4';
     const shorter = fimbria(['upgrade', '--set', `${pool}PodCIDRList={10.9.0.0/16}`]);
-    t.regex(shorter.stderr, /values: ipam\.operator\.clusterPoolIPv4PodCIDRList: ranges can only be appended/);
+    t.regex(
+      shorter.stderr,
+      /values: ipam\.operator\.clusterPoolIPv4PodCIDRList: ranges can only be appended/,
+    );
     const mask = fimbria(['upgrade', '--reset-values', '--set', `${pool}MaskSize=25`]);
     t.regex(mask.stderr, /values: ipam\.operator\.clusterPoolIPv4MaskSize: cannot change from 24 to 25/);
     t.is(readFileSync(labPaths(lab).state, 'utf8'), before);

@@ -16,8 +16,12 @@ import {
   splitKey,
   uidOf,
 } from '../objects.ts';
+import { Semaphore } from '../semaphore.ts';
 import { isQuiet, planReplicaSet, type ReplicaSetPlan, replicaSetStatus } from './replica-set.ts';
 import { writeStatus } from './status.ts';
+
+/** Requests of one set at once. */
+const AT_ONCE = 32;
 
 type Failure = { reason: string; message: string };
 
@@ -120,7 +124,8 @@ export class ReplicaSetController {
     let failure: Failure | undefined;
     try {
       await this.#create(set, plan.create);
-      await Promise.all(plan.remove.map(pod => this.#delete(set, pod)));
+      const slots = new Semaphore(AT_ONCE);
+      await Promise.all(plan.remove.map(pod => slots.run(() => this.#delete(set, pod))));
     } catch (error) {
       const reason = plan.create > 0 ? 'FailedCreate' : 'FailedDelete';
       failure = { reason, message: messageOf(error) };
@@ -137,7 +142,7 @@ export class ReplicaSetController {
 
   /** In batches that double, so that a template which nobody takes is refused once and not a thousand times. */
   async #create(set: ReplicaSet, count: number): Promise<void> {
-    for (let done = 0, batch = 1; done < count; done += batch, batch *= 2) {
+    for (let done = 0, batch = 1; done < count; done += batch, batch = Math.min(AT_ONCE, 2 * batch)) {
       const attempts = Array.from({ length: Math.min(batch, count - done) }, () => this.#createOne(set));
       const failed = (await Promise.allSettled(attempts)).find(result => result.status === 'rejected');
       if (failed) throw failed.reason;
