@@ -130,7 +130,7 @@ export class LabRuntime {
 
   async #startHolder(pod: PodRef, containerId: string): Promise<number> {
     const lab = this.#lab;
-    return startDetached({
+    const pid = await startDetached({
       lab,
       role: 'pod',
       name: podName(pod),
@@ -138,6 +138,8 @@ export class LabRuntime {
       cgroup: makeCgroup(this.#cgroup(pod)),
       ...(pod.hostNetwork ? { joinNet: netnsOf(this.#nodePid(pod.node)) } : { newNet: true }),
     });
+    this.#pids.set(containerId, pid);
+    return pid;
   }
 
   async #plug(begun: SandboxRecord, holder: number): Promise<SandboxRecord> {
@@ -178,6 +180,7 @@ export class LabRuntime {
       await cniDelete(record.config, call, record.result);
     }
     if (holder !== undefined) signal(holder, 'SIGKILL');
+    this.#pids.delete(sandbox.containerId);
     await removeCgroup(this.#cgroup(pod));
     rmSync(join(labPaths(this.#lab).pods, pod.uid), { recursive: true, force: true });
   }
@@ -289,7 +292,13 @@ export class LabRuntime {
     return this.#find('container', containerId, uid);
   }
 
+  /** As `#pids`, by node. */
+  readonly #nodePids = new Map<string, number>();
+
   #nodePid(node: string): number {
+    const known = this.#nodePids.get(node);
+    const at = known === undefined ? undefined : processAt(known);
+    if (at?.role === 'node' && at.lab === this.#lab && at.name === node) return at.pid;
     const pid = nodePid(this.#lab, node);
     if (pid === undefined)
       throw new FimbriaError({
@@ -298,6 +307,7 @@ export class LabRuntime {
         object: `node ${node}`,
         why: 'its namespaces are gone',
       });
+    this.#nodePids.set(node, pid);
     return pid;
   }
 
