@@ -101,7 +101,7 @@ test('over any history no address and no node port has two owners, and whoever w
       if (full.some(({ what }) => what.startsWith('cluster'))) t.is(addresses.length, 13);
       t.deepEqual(allocations, []);
     }),
-    { numRuns: 300 },
+    { numRuns: 600 },
   );
 });
 
@@ -127,6 +127,36 @@ test('what two Services ask for is his who was there first; the other is told', 
       ['a', 'Node port 30001/TCP', 'default/b'],
     ],
   );
+});
+
+test('a port is taken whoever has it: for health checks only, or left of a former type', t => {
+  const ports = [{ port: 80, protocol: 'TCP' as const }];
+  const holders: ServiceSpec[] = [
+    {
+      type: 'LoadBalancer',
+      externalTrafficPolicy: 'Local',
+      allocateLoadBalancerNodePorts: false,
+      healthCheckNodePort: 30000,
+      ports,
+    },
+    {
+      type: 'LoadBalancer',
+      allocateLoadBalancerNodePorts: false,
+      ports: [{ ...ports[0]!, nodePort: 30000 }],
+    },
+    { type: 'ClusterIP', ports: [{ ...ports[0]!, nodePort: 30000 }] },
+  ];
+  for (const spec of holders) {
+    const wanting = service('new', { type: 'NodePort', ports });
+    const { full } = planAllocations([service('holder', spec), wanting], {
+      ...RANGES,
+      nodePorts: [30000, 30000],
+    });
+    t.deepEqual(
+      full.map(({ service: { metadata } }) => metadata.name),
+      ['new'],
+    );
+  }
 });
 
 test('a range that is full says so', t => {

@@ -73,6 +73,7 @@ export function planAllocations(services: readonly Service[], ranges = SERVICE_R
   const ips = new Taken<string>();
   const ports = new Taken<string>();
   for (const service of ordered) claimPresent(service, ips, ports, plan);
+  for (const service of ordered) claimLeft(service, ips, ports);
   for (const service of ordered) {
     const spec = { ...addressOf(service, ips, ranges, plan), ...portsOf(service, ports, ranges, plan) };
     if (Object.keys(spec).length > 0) plan.allocations.push({ service, spec });
@@ -80,13 +81,16 @@ export function planAllocations(services: readonly Service[], ranges = SERVICE_R
   return plan;
 }
 
-function portKeys(service: Service): [port: number, key: string][] {
-  const { ports = [], healthCheckNodePort: health } = service.spec;
+function portKeys({ spec }: Service): string[] {
+  const { ports = [], healthCheckNodePort: health } = spec;
   const own = ports
     .filter(({ nodePort }) => nodePort)
-    .map(({ nodePort, protocol = 'TCP' }): [number, string] => [nodePort!, `${nodePort}/${protocol}`]);
-  return typeof health === 'number' && health > 0 ? [...own, [health, `${health}/TCP`]] : own;
+    .map(({ nodePort, protocol = 'TCP' }) => `${nodePort}/${protocol}`);
+  return typeof health === 'number' && health > 0 ? [...own, `${health}/TCP`] : own;
 }
+
+const mayHaveNodePorts = ({ spec }: Service): boolean =>
+  spec.type === 'NodePort' || spec.type === 'LoadBalancer';
 
 function claimPresent(
   service: Service,
@@ -99,11 +103,18 @@ function claimPresent(
     const holder = ips.claim(clusterIP, nameOf(service));
     if (holder !== undefined) plan.conflicts.push({ service, what: `Cluster IP ${clusterIP}`, holder });
   }
-  if (!hasNodePorts(service)) return;
-  for (const [, key] of portKeys(service)) {
+  if (!mayHaveNodePorts(service)) return;
+  for (const key of portKeys(service)) {
     const holder = ports.claim(key, nameOf(service));
     if (holder !== undefined) plan.conflicts.push({ service, what: `Node port ${key}`, holder });
   }
+}
+
+/** What a Service still has of a former type is nobody else's before it is taken off. */
+function claimLeft(service: Service, ips: Taken<string>, ports: Taken<string>): void {
+  const { clusterIP } = service.spec;
+  if (!hasAddress(service) && clusterIP) ips.claim(clusterIP, nameOf(service));
+  if (!mayHaveNodePorts(service)) for (const key of portKeys(service)) ports.claim(key, nameOf(service));
 }
 
 /** The first of `size` values that is free, beginning where the Service's uid says. */
