@@ -24,7 +24,9 @@ export function unservedConditions(
   const ready = conditions.find(({ type }) => type === 'Ready');
   if (ready?.status === 'Unknown') return undefined;
   const heardMs = Date.parse(ready?.lastHeartbeatTime ?? node.metadata.creationTimestamp ?? '') || 0;
-  if (heardMs + graceMs > nowMs) return { recheckMs: heardMs + graceMs - nowMs };
+  const leftMs = heardMs + graceMs - nowMs;
+  // More than the grace itself is left only when the clock was set back.
+  if (leftMs > 0 && leftMs <= graceMs) return { recheckMs: leftMs };
   const others = conditions.filter(({ type }) => !REPORTED.includes(type));
   const unknown = REPORTED.map((type): Condition => {
     const before = conditions.find(condition => condition.type === type);

@@ -155,6 +155,20 @@ test('the status counts what is ready, and for how long', t => {
   t.like(failed.status.conditions?.[0], { type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate' });
 });
 
+test('a clock that is set back makes no Pod unavailable', t => {
+  const anHourAgo = NOW - 3_600_000;
+  for (const minReadySeconds of [0, 10]) {
+    const { status, recheckMs } = replicaSetStatus(
+      set({ minReadySeconds }),
+      [pod('a', ready)],
+      undefined,
+      anHourAgo,
+    );
+    t.is(status.availableReplicas, 1);
+    t.is(recheckMs, undefined);
+  }
+});
+
 test('hashes for names are short, without vowels, and spread', t => {
   const texts = fc.uniqueArray(fc.string(), { minLength: 2, maxLength: 50 });
   fc.assert(

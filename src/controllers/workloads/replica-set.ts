@@ -91,11 +91,13 @@ export function replicaSetStatus(
   const { own } = claim(set, set.spec.selector, pods.filter(isActive));
   const wanted = Object.entries(set.spec.template?.metadata?.labels ?? {});
   const labelled = own.filter(pod => wanted.every(([key, value]) => pod.metadata.labels?.[key] === value));
+  const minReadyMs = (set.spec.minReadySeconds ?? 0) * 1000;
   const availableAtMs = own
     .map(readySinceMs)
     .filter(sinceMs => sinceMs !== undefined)
-    .map(sinceMs => sinceMs + (set.spec.minReadySeconds ?? 0) * 1000);
-  const pending = availableAtMs.filter(atMs => atMs > nowMs);
+    .map(sinceMs => sinceMs + minReadyMs);
+  // One that is due later than it can be became ready before the clock was set back.
+  const pending = availableAtMs.filter(atMs => atMs > nowMs && atMs - nowMs <= minReadyMs);
   const conditions = setCondition(
     set.status?.conditions,
     'ReplicaFailure',
