@@ -19,6 +19,9 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 	const struct ipcache_info *remote;
 	struct ipv4_packet packet;
 
+	/* The machine's own traffic, the tunnel's too, pays one comparison. */
+	if (point_at_headers(skb, &packet) && packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
+		return TC_ACT_OK;
 	if (parse_ipv4(skb, &packet))
 		return TC_ACT_OK; /* the stack has its own counters for these */
 	destination = lookup_endpoint(packet.ip->daddr);

@@ -15,7 +15,8 @@ const volatile bool cfg_endpoint_routes = false;
 /* `Host: BPF`: pods bypass the host's network stack. */
 const volatile bool cfg_host_routing = false;
 const volatile __u32 cfg_overlay_ifindex = 0;
-/* Device that carries the node's address. */
+/* The node's own address, in the machine's order, and the device that carries it. */
+const volatile __u32 cfg_node_ipv4 = 0;
 const volatile __u32 cfg_direct_ifindex = 0;
 /* Largest IPv4 packet of a pod that reaches another node in one piece, through the tunnel or without. */
 const volatile __u32 cfg_route_mtu = 0;

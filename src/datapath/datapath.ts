@@ -154,6 +154,7 @@ export class Datapath {
       endpointRoutes: options.endpointRoutes,
       hostRouting: options.hostRouting,
       overlayIfindex: devices.overlay?.ifindex ?? 0,
+      nodeIpv4: options.nodeIpv4,
       directIfindex: options.networkDevices[0]!.ifindex,
       routeMtu: options.routeMtu,
     };

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { parseIpv4 } from '../base/addr.ts';
 import type { Logger } from '../base/log.ts';
 import { assetPath } from '../base/paths.ts';
 import { type BpfMap, BpfObject, type BpfProgram } from '../kernel/libbpf/index.ts';
@@ -26,6 +27,7 @@ export interface DatapathOptions {
   hostRouting: boolean;
   /** 0 without tunnel. */
   overlayIfindex: number;
+  nodeIpv4: string;
   /** Device that carries the node's address. */
   directIfindex: number;
   /** Bytes of the largest IPv4 packet of a pod that reaches another node in one piece. */
@@ -76,6 +78,7 @@ export class Programs {
           cfg_endpoint_routes: options.endpointRoutes,
           cfg_host_routing: options.hostRouting,
           cfg_overlay_ifindex: options.overlayIfindex,
+          cfg_node_ipv4: parseIpv4(options.nodeIpv4),
           cfg_direct_ifindex: options.directIfindex,
           cfg_route_mtu: options.routeMtu,
         });

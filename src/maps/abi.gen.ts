@@ -431,6 +431,7 @@ export type Rodata = {
   cfg_endpoint_routes: boolean;
   cfg_host_routing: boolean;
   cfg_overlay_ifindex: number;
+  cfg_node_ipv4: number;
   cfg_direct_ifindex: number;
   cfg_route_mtu: number;
 };

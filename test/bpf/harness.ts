@@ -47,6 +47,7 @@ export function configurationName(c: Configuration): string {
 }
 
 export const OVERLAY_IFINDEX = 8;
+export const NODE_IPV4 = '192.168.10.100';
 export const DIRECT_IFINDEX = 5;
 export const TUNNEL_MTU = 1450;
 
@@ -56,6 +57,7 @@ export function rodata(c: Configuration): Rodata {
     cfg_endpoint_routes: c.endpointRoutes,
     cfg_host_routing: c.hostRouting,
     cfg_overlay_ifindex: OVERLAY_IFINDEX,
+    cfg_node_ipv4: parseIpv4(NODE_IPV4),
     cfg_direct_ifindex: DIRECT_IFINDEX,
     cfg_route_mtu: TUNNEL_MTU,
   };

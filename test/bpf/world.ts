@@ -1,10 +1,10 @@
 import type { EndpointEntry, IpcacheRecord, PolicyRuleKey, PolicyVerdict } from '../../src/maps/tables.ts';
-import { type Loaded, type Namespace, OVERLAY_IFINDEX } from './harness.ts';
+import { type Loaded, type Namespace, NODE_IPV4, OVERLAY_IFINDEX } from './harness.ts';
 
 /** One node's view of a small cluster: what the maps hold and what the node's own network looks like. */
 
 export const NODE = {
-  ip: '192.168.10.100',
+  ip: NODE_IPV4,
   router: '10.0.0.1',
   ifindex: 5,
   mac: '02:00:00:00:00:05',

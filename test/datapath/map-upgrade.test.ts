@@ -28,6 +28,7 @@ const OPTIONS = {
   endpointRoutes: true,
   hostRouting: true,
   overlayIfindex: 0,
+  nodeIpv4: '192.0.2.1',
   directIfindex: 0,
   routeMtu: 1450,
 };
