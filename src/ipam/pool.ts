@@ -1,5 +1,5 @@
 import {
-  compareAddresses,
+  compareIpv4Cidr,
   formatIpv4,
   formatIpv4Cidr,
   type Ipv4Cidr,
@@ -10,22 +10,39 @@ import {
   parseIpv4Cidr,
 } from '../base/addr.ts';
 import { FimbriaError } from '../base/errors.ts';
+import { FreeSlots } from './free-slots.ts';
 import { ownerKey, ownerText } from './owner.ts';
 import type { AddressOwner, Allocation, PoolUsage } from './types.ts';
 
 interface Block {
   readonly cidr: Ipv4Cidr;
+  readonly text: string;
   /** First allocatable address. */
   readonly first: number;
-  /** How many addresses are allocatable. */
-  readonly count: number;
+  /** By distance from `first`. */
+  readonly slots: FreeSlots;
+  /** Gives nothing new. */
+  closed: boolean;
 }
+
+/** The widest block that a node may have. */
+const WIDEST = 8;
 
 /** First and last address stay free, so that the block also works as a subnet; /31 and /32 have none to spare. */
 function blockOf(text: string): Block {
   const cidr = parseIpv4Cidr(text);
+  if (cidr.prefixLength < WIDEST) {
+    throw new FimbriaError({
+      code: 'INVALID',
+      op: 'use',
+      object: `block ${text}`,
+      why: 'it is too wide for one node',
+      hint: `use a mask of ${WIDEST} or more`,
+    });
+  }
   const reserved = cidr.prefixLength >= 31 ? 0 : 1;
-  return { cidr, first: cidr.network + reserved, count: ipv4Last(cidr) - cidr.network + 1 - 2 * reserved };
+  const slots = new FreeSlots(ipv4Last(cidr) - cidr.network + 1 - 2 * reserved);
+  return { cidr, text: formatIpv4Cidr(cidr), first: cidr.network + reserved, slots, closed: false };
 }
 
 /**
@@ -33,8 +50,8 @@ function blockOf(text: string): Block {
  * after a restart, before anything is allocated. Not for several threads; every call is atomic within one.
  */
 export class AddressPool {
-  readonly #blocks: readonly Block[];
-  readonly #capacity: number;
+  /** In the order in which they are filled: by address. */
+  #blocks: Block[] = [];
   readonly #random: () => number;
   readonly #owners = new Map<number, AddressOwner>();
 
@@ -43,37 +60,64 @@ export class AddressPool {
    * @param options.random numbers in [0, 1), for tests
    */
   constructor(cidrs: readonly string[], options: { random?: () => number } = {}) {
-    this.#blocks = cidrs.map(blockOf);
-    for (const [index, block] of this.#blocks.entries()) {
-      const other = this.#blocks.slice(0, index).find(earlier => ipv4Overlaps(earlier.cidr, block.cidr));
-      if (other === undefined) continue;
-      throw new FimbriaError({
-        code: 'INVALID',
-        op: 'create',
-        object: 'address pool',
-        why: `${formatIpv4Cidr(block.cidr)} overlaps ${formatIpv4Cidr(other.cidr)}`,
-      });
-    }
-    this.#capacity = this.#blocks.reduce((sum, block) => sum + block.count, 0);
     this.#random = options.random ?? Math.random;
+    for (const cidr of cidrs) this.addBlock(cidr);
   }
 
-  /** The blocks, canonical, in the order given. */
+  /** The blocks, canonical, by address. */
   get cidrs(): string[] {
-    return this.#blocks.map(block => formatIpv4Cidr(block.cidr));
+    return this.#blocks.map(block => block.text);
+  }
+
+  /** Blocks and how full each is, by address. */
+  get blocks(): { cidr: string; used: number; usable: number; closed: boolean }[] {
+    return this.#blocks.map(({ text, slots, closed }) => ({
+      cidr: text,
+      used: slots.taken,
+      usable: slots.size,
+      closed,
+    }));
+  }
+
+  /** From now on its addresses are given, too. @throws FimbriaError INVALID when it overlaps another block */
+  addBlock(cidr: string): void {
+    const block = blockOf(cidr);
+    const other = this.#blocks.find(present => ipv4Overlaps(present.cidr, block.cidr));
+    if (other !== undefined) {
+      throw new FimbriaError({
+        code: 'INVALID',
+        op: 'add',
+        object: `block ${block.text} to address pool`,
+        why: `${block.text} overlaps ${other.text}`,
+      });
+    }
+    this.#blocks = [...this.#blocks, block].sort((a, b) => compareIpv4Cidr(a.cidr, b.cidr));
+  }
+
+  /** Takes an empty block away; false, and nothing changes, when it is not there or in use. */
+  removeBlock(cidr: string): boolean {
+    const block = this.#blocks.find(present => present.text === cidr);
+    if (block === undefined || block.slots.taken > 0) return false;
+    this.#blocks = this.#blocks.filter(present => present !== block);
+    return true;
+  }
+
+  /** A closed block keeps what lives in it and gives nothing new. */
+  setClosed(cidr: string, closed: boolean): void {
+    const block = this.#blocks.find(present => present.text === cidr);
+    if (block !== undefined) block.closed = closed;
   }
 
   /**
-   * Takes a free address: from a random place onward, so that an address just released is rarely the next one given.
-   * Throws RANGE_FULL, whose `why` is exactly `range is full`.
+   * Takes a free address of the first block that has one: from a random place onward, so that an address just released
+   * is rarely the next one given. Throws RANGE_FULL, whose `why` is exactly `range is full`.
    */
   allocate(owner: AddressOwner): string {
-    const start = Math.floor(this.#random() * this.#capacity);
-    for (let step = 0; step < this.#capacity && this.#owners.size < this.#capacity; step++) {
-      const address = this.#at((start + step) % this.#capacity);
-      if (this.#owners.has(address)) continue;
-      this.#owners.set(address, owner);
-      return formatIpv4(address);
+    for (const { first, slots, closed } of this.#blocks) {
+      if (closed || slots.taken === slots.size) continue;
+      const slot = slots.takeFrom(Math.floor(this.#random() * slots.size));
+      this.#owners.set(first + slot, owner);
+      return formatIpv4(first + slot);
     }
     throw new FimbriaError({
       code: 'RANGE_FULL',
@@ -98,7 +142,8 @@ export class AddressPool {
         why: `IP ${address} is already in use by ${ownerText(holder)}`,
       });
     }
-    if (!this.#allocatable(value)) {
+    const block = this.#blockOf(value);
+    if (block === undefined) {
       throw new FimbriaError({
         code: 'NOT_IN_RANGE',
         op: 'claim',
@@ -106,6 +151,7 @@ export class AddressPool {
         why: `provided IP is not in the valid range. The range of valid IPs is ${this.cidrs.join(', ') || 'empty'}`,
       });
     }
+    block.slots.take(value - block.first);
     this.#owners.set(value, owner);
   }
 
@@ -114,7 +160,15 @@ export class AddressPool {
     const value = parseIpv4(address);
     const holder = this.#owners.get(value);
     if (holder === undefined || ownerKey(holder) !== ownerKey(owner)) return false;
+    const block = this.#blockOf(value);
+    block?.slots.free(value - block.first);
     return this.#owners.delete(value);
+  }
+
+  /** Whether an address lies in one of the blocks, reserved ones included. @throws FimbriaError INVALID_ADDRESS */
+  covers(address: string): boolean {
+    const value = parseIpv4(address);
+    return this.#blocks.some(({ cidr }) => ipv4Contains(cidr, value));
   }
 
   ownerOf(address: string): AddressOwner | undefined {
@@ -124,26 +178,21 @@ export class AddressPool {
   /** Everything in use, by ascending address. */
   allocations(): Allocation[] {
     return [...this.#owners]
-      .map(([address, owner]) => ({ address: formatIpv4(address), owner }))
-      .sort((a, b) => compareAddresses(a.address, b.address));
+      .sort(([a], [b]) => a - b)
+      .map(([address, owner]) => ({ address: formatIpv4(address), owner }));
   }
 
   usage(): PoolUsage {
-    return { used: this.#owners.size, capacity: this.#capacity };
+    return {
+      used: this.#owners.size,
+      capacity: this.#blocks.reduce((sum, { slots }) => sum + slots.size, 0),
+    };
   }
 
-  #at(index: number): number {
-    let rest = index;
-    for (const block of this.#blocks) {
-      if (rest < block.count) return block.first + rest;
-      rest -= block.count;
-    }
-    throw new RangeError(`index ${index} is outside a pool of ${this.#capacity}`);
-  }
-
-  #allocatable(address: number): boolean {
-    return this.#blocks.some(
-      ({ cidr, first, count }) => ipv4Contains(cidr, address) && address >= first && address < first + count,
+  #blockOf(address: number): Block | undefined {
+    return this.#blocks.find(
+      ({ cidr, first, slots }) =>
+        ipv4Contains(cidr, address) && address >= first && address < first + slots.size,
     );
   }
 }

@@ -21,6 +21,21 @@ export interface Allocation {
   readonly owner: AddressOwner;
 }
 
+/** One address in use, and the pool that it is from. */
+export interface PoolAllocation extends Allocation {
+  readonly pool: string;
+}
+
+/** A block that a node holds, and the pool that it is from. */
+export interface PoolBlock {
+  readonly pool: string;
+  /** Canonical. */
+  readonly cidr: string;
+}
+
+/** The pool of modes that have one only, and the one that Pods get where nothing else is said. */
+export const DEFAULT_POOL = 'default';
+
 /** How full a pool is. `capacity` counts allocatable addresses only. */
 export interface PoolUsage {
   readonly used: number;
