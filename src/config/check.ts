@@ -1,5 +1,6 @@
 import { ipv4Overlaps, parseIpv4Cidr } from '../base/addr.ts';
-import { badValue, type Place } from './read.ts';
+import { badValue, type Place } from './place.ts';
+import { readPools } from './pools.ts';
 import type { SettingValue } from './settings.ts';
 
 /** The widest gap between a range and its blocks: 2¹⁶ blocks, Cilium's own limit. */
@@ -21,7 +22,8 @@ export type Resolved = ReadonlyMap<string, SettingValue>;
  * may not. `at` says how a path is called where the values were written. Pure.
  */
 export function checkCombinations(values: Resolved, at: (path: string) => Place): string[] {
-  checkPodRanges(values, at);
+  if (values.get('ipam.mode') !== 'multi-pool') checkPodRanges(values, at);
+  else checkPools(values, at);
   checkMtu(values, at);
   const warnings: string[] = [];
   const warn = (path: string, text: string): void => {
@@ -45,7 +47,10 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
       'not set in native mode; it will be needed for masquerading, set it to the range that your network routes',
     );
   }
-  if (values.get('ipam.operator.clusterPoolIPv4MaskSize') === LONGEST_MASK) {
+  if (
+    values.get('ipam.mode') !== 'multi-pool' &&
+    values.get('ipam.operator.clusterPoolIPv4MaskSize') === LONGEST_MASK
+  ) {
     warn(
       'ipam.operator.clusterPoolIPv4MaskSize',
       'a block of 30 has two usable addresses, which router and health endpoint take; no pod will fit',
@@ -65,6 +70,24 @@ function checkMtu(values: Resolved, at: (path: string) => Place): void {
   );
 }
 
+function checkPools(values: Resolved, at: (path: string) => Place): void {
+  const place = at('ipam.operator.autoCreateCiliumPodIPPools');
+  const texts = (values.get('ipam.operator.autoCreateCiliumPodIPPools') ?? []) as readonly string[];
+  for (const { name, ipv4 } of readPools(texts.join(' '), place))
+    for (const cidr of ipv4?.cidrs ?? [])
+      refuseNoHosts(cidr, { ...place, key: `${place.key}.${name}.ipv4.cidrs` });
+}
+
+function refuseNoHosts(cidr: string, place: Place): void {
+  const without = NO_HOSTS.find(text => ipv4Overlaps(parseIpv4Cidr(text), parseIpv4Cidr(cidr)));
+  if (without === undefined) return;
+  throw badValue(
+    place,
+    `${cidr} overlaps ${without}, where no host can have an address`,
+    'use a private range such as 10.0.0.0/8',
+  );
+}
+
 function checkPodRanges(values: Resolved, at: (path: string) => Place): void {
   const listPath = 'ipam.operator.clusterPoolIPv4PodCIDRList';
   const maskPath = 'ipam.operator.clusterPoolIPv4MaskSize';
@@ -75,14 +98,7 @@ function checkPodRanges(values: Resolved, at: (path: string) => Place): void {
   for (const [index, range] of ranges.entries()) {
     const other = ranges.findIndex((earlier, at) => at < index && ipv4Overlaps(earlier, range));
     if (other >= 0) throw badValue(at(listPath), `${texts[index]} overlaps ${texts[other]}`);
-    const without = NO_HOSTS.find(text => ipv4Overlaps(parseIpv4Cidr(text), range));
-    if (without !== undefined) {
-      throw badValue(
-        at(listPath),
-        `${texts[index]} overlaps ${without}, where no host can have an address`,
-        'use a private range such as 10.0.0.0/8',
-      );
-    }
+    refuseNoHosts(texts[index]!, at(listPath));
   }
   const low = Math.max(...ranges.map(range => range.prefixLength));
   const high = Math.min(LONGEST_MASK, ...ranges.map(range => range.prefixLength + MAX_MASK_GAP));

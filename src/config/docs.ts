@@ -14,6 +14,10 @@ function kindOf(row: Setting): string {
       return 'an IPv4 range';
     case 'ipv4Ranges':
       return 'IPv4 ranges';
+    case 'pools':
+      return 'pools by name';
+    case 'amounts':
+      return 'numbers by name';
     case 'text':
     case 'texts':
       return type.meaning ?? 'a text';

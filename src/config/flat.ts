@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FimbriaError, messageOf } from '../base/errors.ts';
-import { checkCombinations } from './check.ts';
+import { checkCombinations, type Resolved } from './check.ts';
+import { durationMs } from './duration.ts';
+import { readPools } from './pools.ts';
 import { flatText, type Place, readValue } from './read.ts';
 import { type SettingValue, settingByFlat, settingByPath, settings } from './settings.ts';
 import type { AgentConfig, IpamMode, TcxMode } from './types.ts';
@@ -32,14 +34,18 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     else complete[row.flat] = shown;
   }
   checkCombinations(resolved, at);
+  const mode = resolved.get('ipam.mode') as IpamMode;
+  for (const key of withoutMeaning(mode)) delete complete[key];
   const get = <T extends SettingValue>(path: string): T => resolved.get(path) as T;
   const nativeRange = resolved.get('ipv4NativeRoutingCIDR') as string | undefined;
   const serveAddress = resolved.get('prometheus.serveAddr') as string | undefined;
   return Object.freeze({
     clusterName: get<string>('cluster.name'),
-    ipamMode: get<string>('ipam.mode') as IpamMode,
-    clusterPoolIpv4Cidrs: get<readonly string[]>('ipam.operator.clusterPoolIPv4PodCIDRList'),
+    ipamMode: mode,
+    clusterPoolIpv4Cidrs:
+      mode === 'multi-pool' ? [] : get<readonly string[]>('ipam.operator.clusterPoolIPv4PodCIDRList'),
     clusterPoolIpv4MaskSize: get<number>('ipam.operator.clusterPoolIPv4MaskSize'),
+    ...ipamOf(resolved),
     routingMode: get<string>('routingMode') as AgentConfig['routingMode'],
     tunnelProtocol: 'vxlan',
     tunnelPort: get<number>('tunnelPort') || VXLAN_PORT,
@@ -55,6 +61,46 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
       Object.fromEntries(Object.entries(complete).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))),
     ),
   });
+}
+
+/** Flat keys that Cilium does not write in a mode, since nobody reads them. Pure. */
+export function withoutMeaning(mode: IpamMode): string[] {
+  const clusterPool = ['cluster-pool-ipv4-cidr', 'cluster-pool-ipv4-mask-size', 'ipam-grow-full-nodes'];
+  const multiPool = [
+    'auto-create-cilium-pod-ip-pools',
+    'ipam-multi-pool-pre-allocation',
+    'ipam-default-ip-pool',
+  ];
+  // The ranges of host-scope mode are those that the lab's stand-in for Kubernetes cuts up.
+  return mode === 'multi-pool' ? clusterPool : multiPool;
+}
+
+/** Addresses that are ready where nothing is configured. */
+const PRE_ALLOCATION = 8;
+
+function ipamOf(
+  resolved: Resolved,
+): Pick<
+  AgentConfig,
+  'growFullNodes' | 'autoCreatePools' | 'defaultIpPool' | 'preAllocation' | 'ciliumNodeUpdateRateMs'
+> {
+  const texts = (resolved.get('ipam.operator.autoCreateCiliumPodIPPools') ?? []) as readonly string[];
+  const defaultIpPool = (resolved.get('ipam.defaultIPPool') as string | undefined) ?? 'default';
+  const amounts = resolved.get('ipam.multiPoolPreAllocation') as string | undefined;
+  return {
+    growFullNodes: resolved.get('ipam.operator.clusterPoolGrowFullNodes') === true,
+    autoCreatePools: readPools(texts.join(' '), at('ipam.operator.autoCreateCiliumPodIPPools')),
+    defaultIpPool,
+    preAllocation: amounts
+      ? Object.fromEntries(
+          amounts.split(',').map(item => {
+            const [pool = '', amount] = item.split('=');
+            return [pool, Number(amount)];
+          }),
+        )
+      : { [defaultIpPool]: PRE_ALLOCATION },
+    ciliumNodeUpdateRateMs: durationMs(resolved.get('ipam.ciliumNodeUpdateRate') as string),
+  };
 }
 
 /** Keys that have no effect, sorted: for a warning at start. */

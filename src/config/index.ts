@@ -2,6 +2,6 @@ export { type DaemonFlags, daemonUsage, parseDaemonCommandLine } from './command
 export { loadConfigDir, parseFlat, readConfigDir, unknownFlatKeys } from './flat.ts';
 export { parseSet } from './set.ts';
 export { loadValues, mergeValues, parseValues, type Values } from './tree.ts';
-export type { AgentConfig, IpamMode, TcxMode } from './types.ts';
+export type { AgentConfig, AutoCreatePool, IpamMode, PoolFamily, TcxMode } from './types.ts';
 export { checkUpgrade } from './upgrade.ts';
 export { valuesToFlat } from './values.ts';

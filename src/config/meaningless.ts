@@ -12,16 +12,16 @@ export const meaninglessPaths: ReadonlySet<string> = new Set(
   bpf.natMax bpf.neighMax bpf.nodeMapMax bpf.policyMapMax bpf.policyStatsMapMax bpf.preallocateMaps bpf.root
   bpf.tproxy bpf.vlanBypass bpfClockProbe bgpControlPlane authentication bandwidthManager certgen cgroup
   ciliumEndpointSlice cleanBpfState cleanState clustermesh cni commonLabels conntrackGCInterval
-  conntrackGCMaxInterval crdWaitTimeout customCalls daemon dashboards datapathMode debug defaultLBServiceIPAM
+  conntrackGCMaxInterval crdWaitTimeout customCalls daemon dashboards datapathMode debug
   disableEndpointCRD dnsPolicy dnsProxy egressGateway egressMasqueradeInterfaces
-  enableCriticalPriorityClass enableInternalTrafficPolicy enableK8sEndpointSlice enableLBIPAM
+  enableCriticalPriorityClass enableInternalTrafficPolicy enableK8sEndpointSlice
   enableMasqueradeRouteSource enableNonDefaultDenyPolicies enableNoServiceEndpointsRoutable
   enableRuntimeDeviceDetection enableXTSocketFallback encryption endpointHealthChecking endpointLockdownOnMapOverflow
   endpointRoutes eni envoy envoyConfig etcd externalIPs externalWorkloads extraArgs extraContainers extraEnv
   extraHostPathMounts extraInitContainers extraVolumeMounts extraVolumes forceDeviceDetection gatewayAPI gke
   healthCheckICMPFailureThreshold healthChecking healthPort highScaleIPcache hostFirewall hostPort hubble
   identityAllocationMode identityChangeGracePeriod identityManagementMode image imagePullSecrets ingressController
-  initResources installNoConntrackIptablesRules ipMasqAgent ipam.ciliumNodeUpdateRate
+  initResources installNoConntrackIptablesRules ipMasqAgent
   ipam.installUplinkRoutesForDelegatedIPAM ipam.operator.clusterPoolIPv6MaskSize
   ipam.operator.externalAPILimitBurstSize ipam.operator.externalAPILimitQPS iptablesRandomFully ipv4 ipv6
   ipv6NativeRoutingCIDR k8s k8sClientExponentialBackoff k8sClientRateLimit k8sNetworkPolicy k8sServiceHost

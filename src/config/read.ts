@@ -1,22 +1,10 @@
 import { formatIpv4Cidr, parseIpv4Cidr } from '../base/addr.ts';
 import { FimbriaError } from '../base/errors.ts';
+import { badValue, type Place } from './place.ts';
+import { poolText, readPools } from './pools.ts';
 import type { Setting, SettingValue } from './settings.ts';
 
-/** Where a value was written, for messages: `values: ipam.mode` or `config: ipam`. */
-export interface Place {
-  readonly source: 'values' | 'config';
-  readonly key: string;
-}
-
-/** The one shape of a complaint about configuration: `values: PATH: WHY; HINT`, code BAD_VALUES. */
-export function badValue(place: Place, why: string, hint?: string): FimbriaError {
-  return new FimbriaError({
-    code: 'BAD_VALUES',
-    op: place.source,
-    why: `${place.key}: ${why}`,
-    ...(hint === undefined ? {} : { hint }),
-  });
-}
+export { badValue, type Place } from './place.ts';
 
 function show(value: unknown): string {
   return typeof value === 'string' ? (value === '' ? '""' : value) : JSON.stringify(value);
@@ -40,6 +28,20 @@ function range(place: Place, text: unknown): string {
     if (!(error instanceof FimbriaError)) throw error;
     throw badValue(place, `${show(text)} is not an IPv4 range: ${error.why}`, error.hint);
   }
+}
+
+/** Numbers by name: Helm's text `a=8,b=16`, or a table. */
+function readAmounts(raw: unknown, place: Place): string {
+  const entries =
+    typeof raw === 'object' && raw !== null && !Array.isArray(raw)
+      ? Object.entries(raw).map(([name, amount]) => `${name}=${amount}`)
+      : String(raw)
+          .split(/[\s,]+/)
+          .filter(item => item !== '');
+  const wrong = entries.find(item => !/^[a-z0-9][-a-z0-9.]*=\d{1,9}$/.test(item));
+  if (wrong !== undefined)
+    throw badValue(place, `${show(wrong)} is not POOL=NUMBER`, 'write it like default=8,mars=16');
+  return entries.sort().join(',');
 }
 
 function oneOf(values: readonly string[]): string {
@@ -91,6 +93,10 @@ export function readValue(row: Setting, raw: unknown, place: Place): SettingValu
         if (type.pattern.test(item)) return item;
         throw badValue(place, `${show(item)} is not ${type.meaning}`);
       });
+    case 'pools':
+      return readPools(raw, place).map(poolText);
+    case 'amounts':
+      return readAmounts(raw, place);
     case 'any':
       // Such rows take no value at all yet, so the check above has thrown.
       throw badValue(place, `${show(raw)} is not built yet`, 'leave it out');

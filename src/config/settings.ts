@@ -1,3 +1,5 @@
+import { DURATION } from './duration.ts';
+
 /** What a setting's value may be. Every kind also has a text form: its flat key's value. */
 export type SettingType =
   | { readonly kind: 'boolean' }
@@ -8,6 +10,10 @@ export type SettingType =
   | { readonly kind: 'ipv4Range' }
   | { readonly kind: 'ipv4Ranges' }
   | { readonly kind: 'texts'; readonly pattern: RegExp; readonly meaning: string }
+  /** Pools by name, each with ranges and mask of either family. The value is their flat texts. */
+  | { readonly kind: 'pools' }
+  /** Numbers by name; the value is `a=8,b=16`. */
+  | { readonly kind: 'amounts' }
   /** Only its "off" value can be written so far. */
   | { readonly kind: 'any' };
 
@@ -83,11 +89,11 @@ export const settings: readonly Setting[] = [
     'ipam',
     {
       kind: 'choice',
-      values: ['cluster-pool'],
-      later: ['multi-pool', 'kubernetes', 'crd', 'delegated-plugin'],
+      values: ['cluster-pool', 'multi-pool', 'kubernetes'],
+      later: ['crd', 'delegated-plugin'],
     },
     'cluster-pool',
-    'Who hands out pod addresses. `cluster-pool`: the operator gives each node one block of the pod ranges. Cannot be changed on a running cluster.',
+    'Who hands out pod addresses. `cluster-pool`: the operator gives each node one block of the pod ranges. `multi-pool`: blocks of several CiliumPodIPPools, as many as each node needs. `kubernetes`: the Node object says which block. Cannot be changed on a running cluster.',
   ),
   built(
     'ipam.operator.clusterPoolIPv4PodCIDRList',
@@ -102,6 +108,41 @@ export const settings: readonly Setting[] = [
     { kind: 'integer', min: 0, max: 128 },
     24,
     "Prefix length of a node's block. A block's first and last address are not used, the router and the health endpoint take two more.",
+  ),
+  built(
+    'ipam.operator.clusterPoolGrowFullNodes',
+    'ipam-grow-full-nodes',
+    boolean,
+    undefined,
+    'cluster-pool: a node that is full gets a second block of the pod ranges. Off unless set; a node keeps what it got.',
+  ),
+  built(
+    'ipam.operator.autoCreateCiliumPodIPPools',
+    'auto-create-cilium-pod-ip-pools',
+    { kind: 'pools' },
+    undefined,
+    'multi-pool: CiliumPodIPPools that the operator creates when they are missing. Those that exist are never changed.',
+  ),
+  built(
+    'ipam.multiPoolPreAllocation',
+    'ipam-multi-pool-pre-allocation',
+    { kind: 'amounts' },
+    undefined,
+    "multi-pool: addresses that every node has ready, by pool; 8 of the node's default pool unless set.",
+  ),
+  built(
+    'ipam.defaultIPPool',
+    'ipam-default-ip-pool',
+    { kind: 'text', pattern: /^[a-z0-9][-a-z0-9.]*$/, meaning: 'the name of a pool' },
+    undefined,
+    'multi-pool: the pool of Pods that name none, and of the router; `default` unless set. Per node by CiliumNodeConfig.',
+  ),
+  built(
+    'ipam.ciliumNodeUpdateRate',
+    'ipam-cilium-node-update-rate',
+    { kind: 'text', pattern: DURATION, meaning: 'a duration such as 15s' },
+    '15s',
+    'multi-pool: how often at most an agent writes what it needs when no Pod waits for it.',
   ),
   built(
     'routingMode',
@@ -192,8 +233,6 @@ export const settings: readonly Setting[] = [
   later('l2announcements.enabled', 'enable-l2-announcements', 'Answering ARP for service addresses.'),
   later('externalIPs.enabled', 'enable-external-ips', 'Services on external addresses.'),
   later('directRoutingSkipUnreachable', 'direct-routing-skip-unreachable', 'Skip peers off the segment.'),
-  laterTable('ipam.operator.autoCreateCiliumPodIPPools', 'Pools of multi-pool mode.'),
-  laterTable('ipam.multiPoolPreAllocation', 'Pre-allocation of multi-pool mode.'),
   laterTable('ipam.operator.clusterPoolIPv6PodCIDRList', 'IPv6 pod ranges.'),
   laterTable('extraConfig', 'Flat keys given as they are.'),
   {
@@ -204,6 +243,24 @@ export const settings: readonly Setting[] = [
     status: 'not-yet',
     off: [true, 'true'],
     doc: 'Clusters without IPv4.',
+  },
+  {
+    path: 'enableLBIPAM',
+    flat: 'enable-lb-ipam',
+    type: boolean,
+    default: true,
+    status: 'not-yet',
+    off: [true, 'true'],
+    doc: 'Addresses of Services of type LoadBalancer from pools; there are no such pools in use yet.',
+  },
+  {
+    path: 'defaultLBServiceIPAM',
+    flat: 'default-lb-service-ipam',
+    type: { kind: 'choice', values: ['lbipam'], later: ['nodeipam', 'none'] },
+    default: 'lbipam',
+    status: 'not-yet',
+    off: ['lbipam'],
+    doc: 'Who gives them where a Service does not say.',
   },
   {
     path: 'cluster.id',

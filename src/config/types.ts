@@ -1,5 +1,9 @@
+import type { AutoCreatePool } from './pools.ts';
+
+export type { AutoCreatePool, PoolFamily } from './pools.ts';
+
 /** How an agent's addresses are handed out. */
-export type IpamMode = 'cluster-pool';
+export type IpamMode = 'cluster-pool' | 'multi-pool' | 'kubernetes';
 
 /** When network devices are attached to by TCX rather than clsact. */
 export type TcxMode = 'always' | 'devices' | 'never';
@@ -11,10 +15,20 @@ export type TcxMode = 'always' | 'devices' | 'never';
 export interface AgentConfig {
   readonly clusterName: string;
   readonly ipamMode: IpamMode;
-  /** Pod ranges of the cluster, canonical, in the order given, without overlaps. */
+  /** Pod ranges of the cluster, canonical, in the order given, without overlaps; empty in multi-pool mode. */
   readonly clusterPoolIpv4Cidrs: readonly string[];
   /** Prefix length of a node's block. */
   readonly clusterPoolIpv4MaskSize: number;
+  /** cluster-pool: a full node gets a second block. */
+  readonly growFullNodes: boolean;
+  /** multi-pool: created by the operator when they are missing; by name. */
+  readonly autoCreatePools: readonly AutoCreatePool[];
+  /** multi-pool: the pool of Pods that name none, and of router and health endpoint. */
+  readonly defaultIpPool: string;
+  /** multi-pool: addresses to have ready, by pool; none of pools that are not in it. */
+  readonly preAllocation: Readonly<Record<string, number>>;
+  /** multi-pool: an agent writes what it needs this often at most, unless a Pod waits. */
+  readonly ciliumNodeUpdateRateMs: number;
   readonly routingMode: 'native' | 'tunnel';
   readonly tunnelProtocol: 'vxlan';
   /** UDP port of the tunnel. */

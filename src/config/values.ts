@@ -1,8 +1,10 @@
 import { checkCombinations } from './check.ts';
+import { withoutMeaning } from './flat.ts';
 import { meaninglessPaths } from './meaningless.ts';
 import { badValue, flatText, type Place, readValue } from './read.ts';
-import { type Setting, type SettingValue, settingByPath, settings } from './settings.ts';
+import { type Setting, type SettingValue, settingByFlat, settingByPath, settings } from './settings.ts';
 import { isTree, type Values } from './tree.ts';
+import type { IpamMode } from './types.ts';
 
 const at = (path: string): Place => ({ source: 'values', key: path });
 
@@ -97,6 +99,12 @@ export function valuesToFlat(values: Values): { flat: Record<string, string>; wa
     const value = resolved.get(row.path);
     const text = value === undefined ? '' : flatText(value);
     if (row.flat !== undefined && text !== '') flat[row.flat] = text;
+  }
+  for (const key of withoutMeaning(resolved.get('ipam.mode') as IpamMode)) {
+    delete flat[key];
+    const row = settingByFlat.get(key);
+    if (row !== undefined && written.has(row))
+      warnings.push(`values: ${row.path}: has no effect in ${resolved.get('ipam.mode')} mode`);
   }
   return { flat, warnings };
 }

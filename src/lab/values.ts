@@ -34,8 +34,10 @@ export function resolveValues(
 ): LabValues {
   const values = loadValues(files, sets, base);
   const resolved = valuesToFlat(values);
-  const { clusterPoolIpv4Cidrs, devices } = parseFlat(resolved.flat);
-  checkUnderlay(clusterPoolIpv4Cidrs);
+  const { clusterPoolIpv4Cidrs, autoCreatePools, devices } = parseFlat(resolved.flat);
+  checkUnderlay('ipam.operator.clusterPoolIPv4PodCIDRList', clusterPoolIpv4Cidrs);
+  for (const { name, ipv4 } of autoCreatePools)
+    checkUnderlay(`ipam.operator.autoCreateCiliumPodIPPools.${name}.ipv4.cidrs`, ipv4?.cidrs ?? []);
   checkDevices(devices);
   return { values, ...resolved };
 }
@@ -53,27 +55,48 @@ function checkDevices(devices: readonly string[]): void {
 }
 
 /** A block of pods with a node's address in it would take the node off the network between the nodes. */
-function checkUnderlay(podRanges: readonly string[]): void {
+function checkUnderlay(path: string, podRanges: readonly string[]): void {
   const underlay = ipv4CidrOf(parseIpv4(OUTSIDE_IP), UNDERLAY_PREFIX_LENGTH);
   const wrong = podRanges.find(range => ipv4Overlaps(parseIpv4Cidr(range), underlay));
   if (wrong === undefined) return;
   throw new FimbriaError({
     code: 'BAD_VALUES',
     op: 'values',
-    why: `ipam.operator.clusterPoolIPv4PodCIDRList: ${wrong} overlaps ${formatIpv4Cidr(underlay)}, the network between the lab's nodes`,
+    why: `${path}: ${wrong} overlaps ${formatIpv4Cidr(underlay)}, the network between the lab's nodes`,
     hint: 'use another range',
   });
 }
 
 /** Refuses values whose pod ranges have fewer blocks than the lab has nodes: an agent without one never starts. */
 export function checkRoom(flat: LabValues['flat'], nodeCount: number): void {
-  const { clusterPoolIpv4Cidrs: ranges, clusterPoolIpv4MaskSize: mask } = parseFlat(flat);
+  const config = parseFlat(flat);
+  const { clusterPoolIpv4Cidrs, clusterPoolIpv4MaskSize } = config;
+  let room = {
+    path: 'ipam.operator.clusterPoolIPv4PodCIDRList',
+    ranges: clusterPoolIpv4Cidrs,
+    mask: clusterPoolIpv4MaskSize,
+  };
+  if (config.ipamMode === 'multi-pool') {
+    const { defaultIpPool } = config;
+    const path = `ipam.operator.autoCreateCiliumPodIPPools.${defaultIpPool}`;
+    const pool = config.autoCreatePools.find(({ name }) => name === defaultIpPool)?.ipv4;
+    if (pool === undefined) {
+      throw new FimbriaError({
+        code: 'BAD_VALUES',
+        op: 'values',
+        why: `${path}: it is missing, and nodes need an address of pool ${defaultIpPool} each`,
+        hint: 'write ipv4: {cidrs, maskSize}',
+      });
+    }
+    room = { path, ranges: pool.cidrs, mask: pool.maskSize };
+  }
+  const { path, ranges, mask } = room;
   const blocks = ranges.reduce((sum, range) => sum + ipv4SubnetCount(parseIpv4Cidr(range), mask), 0);
   if (blocks >= nodeCount) return;
   throw new FimbriaError({
     code: 'BAD_VALUES',
     op: 'values',
-    why: `ipam.operator.clusterPoolIPv4PodCIDRList: ${ranges.join(', ')} ${blocks === 1 ? 'is one block' : `is ${blocks} blocks`} of /${mask} for ${nodeCount} nodes`,
+    why: `${path}: ${ranges.join(', ')} ${blocks === 1 ? 'is one block' : `is ${blocks} blocks`} of /${mask} for ${nodeCount} nodes`,
     hint: 'append a range, or use a longer mask',
   });
 }

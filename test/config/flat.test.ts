@@ -11,6 +11,11 @@ test('no keys at all are the defaults', t => {
     ipamMode: 'cluster-pool',
     clusterPoolIpv4Cidrs: ['10.244.0.0/16'],
     clusterPoolIpv4MaskSize: 24,
+    growFullNodes: false,
+    autoCreatePools: [],
+    defaultIpPool: 'default',
+    preAllocation: { default: 8 },
+    ciliumNodeUpdateRateMs: 15_000,
     routingMode: 'tunnel',
     tunnelProtocol: 'vxlan',
     tunnelPort: 8472,
@@ -43,7 +48,11 @@ test('lists may be joined by blanks or commas, a tunnel port of 0 is the usual o
 test('bad keys are named as they are called there', t => {
   const refusals: [Record<string, string>, string][] = [
     [{ 'routing-mode': 'x' }, 'config: routing-mode: x is not known; use one of tunnel, native'],
-    [{ ipam: 'multi-pool' }, 'config: ipam: multi-pool is not built yet; use cluster-pool'],
+    [{ ipam: 'crd' }, 'config: ipam: crd is not built yet; use one of cluster-pool, multi-pool, kubernetes'],
+    [
+      { 'auto-create-cilium-pod-ip-pools': 'mars=ipv4-cidrs:10.0.0.1/16;ipv4-mask-size:24' },
+      'config: auto-create-cilium-pod-ip-pools.mars.ipv4.cidrs: 10.0.0.1/16 is not an IPv4 range: bits behind the prefix are set; write 10.0.0.0/16',
+    ],
     [
       { 'kube-proxy-replacement': 'true' },
       'config: kube-proxy-replacement: true is not built yet; leave it out or use false',

@@ -138,9 +138,14 @@ test('refusals name the path, the reason and the way out', t => {
       ['autoDirectNodeRoutes=true'],
       'values: autoDirectNodeRoutes: true makes no sense in tunnel mode: packets to other nodes are encapsulated; set it to false, or routingMode to native',
     ],
-    [['ipam.mode=multi-pool'], 'values: ipam.mode: multi-pool is not built yet; use cluster-pool'],
-    [['ipam.mode=kubernetes'], 'values: ipam.mode: kubernetes is not built yet; use cluster-pool'],
-    [['ipam.mode=clusterpool'], 'values: ipam.mode: clusterpool is not known; use cluster-pool'],
+    [
+      ['ipam.mode=crd'],
+      'values: ipam.mode: crd is not built yet; use one of cluster-pool, multi-pool, kubernetes',
+    ],
+    [
+      ['ipam.mode=clusterpool'],
+      'values: ipam.mode: clusterpool is not known; use one of cluster-pool, multi-pool, kubernetes',
+    ],
     [
       ['kubeProxyReplacement=true'],
       'values: kubeProxyReplacement: true is not built yet; leave it out or use false',
