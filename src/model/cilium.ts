@@ -101,6 +101,8 @@ export interface CiliumPodIPPool extends KubeObject {
     ipv4?: { cidrs: string[]; maskSize: number };
     ipv6?: { cidrs: string[]; maskSize: number };
   };
+  /** Ours: conditions `cilium.io/InUse` and `cilium.io/PoolConflict`, while there is something to say. */
+  status?: { conditions?: Condition[] };
 }
 
 export interface CiliumNodeConfig extends KubeObject {

@@ -104,7 +104,7 @@ export const KINDS: readonly Kind[] = [
     cluster: true,
   }),
   define('cilium.io', 'v2', 'CiliumNodeConfig', { versions: ['v2', 'v2alpha1'] }),
-  define('cilium.io', 'v2alpha1', 'CiliumPodIPPool', { shortNames: ['cpip'], cluster: true }),
+  define('cilium.io', 'v2alpha1', 'CiliumPodIPPool', { shortNames: ['cpip'], cluster: true, status: true }),
   define('cilium.io', 'v2alpha1', 'CiliumLoadBalancerIPPool', {
     versions: ['v2alpha1', 'v2'],
     shortNames: ['ippools', 'ippool', 'lbippool', 'lbippools'],

@@ -154,6 +154,7 @@ export const ciliumPodIpPool = z.object({
     ipv4: z.object({ cidrs: z.array(ipv4Cidr).min(1), maskSize: z.int().min(1).max(32) }).optional(),
     ipv6: z.object({ cidrs: z.array(ipv6Cidr).min(1), maskSize: z.int().min(1).max(128) }).optional(),
   }),
+  status: conditions.optional(),
 });
 
 export const ciliumNodeConfig = z.object({
