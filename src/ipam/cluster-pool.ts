@@ -21,6 +21,8 @@ export interface NodeBlocks {
   /** RFC 3339; the older node is served first, and is right when two claim the same block. */
   readonly createdAt: string;
   readonly podCidrs: readonly string[];
+  /** It shall get one more block although it has some, since they are full. */
+  readonly wantsMore?: boolean;
   /** Block that was written for this node but is not seen on it yet: it keeps it, nobody else gets it. */
   readonly promised?: string;
 }
@@ -99,7 +101,7 @@ export function decideBlocks(pool: ClusterPool, nodes: readonly NodeBlocks[]): B
   }
   for (const [node, text] of findConflicts(held, inOrder)) errors.set(node, text);
 
-  const waiting = inOrder.filter(node => node.podCidrs.length === 0);
+  const waiting = inOrder.filter(node => node.podCidrs.length === 0 || node.wantsMore === true);
   // Promises first: a promise whose block somebody else has meanwhile is void, its node gets another block.
   const promises = new Map<string, string>();
   for (const node of waiting) {
@@ -114,7 +116,7 @@ export function decideBlocks(pool: ClusterPool, nodes: readonly NodeBlocks[]): B
     const promised = promises.get(node.name);
     const block = promised === undefined ? firstFree(ranges) : undefined;
     const cidr = promised ?? (block === undefined ? undefined : formatIpv4Cidr(block));
-    if (cidr === undefined) errors.set(node.name, exhausted(pool, node.name, ranges));
+    if (cidr === undefined) errors.set(node.name, exhausted(pool, node, ranges));
     else assign.push({ node: node.name, cidr });
   }
   return { assign, errors };
@@ -128,10 +130,10 @@ function firstFree(ranges: readonly RangeBlocks[]): Ipv4Cidr | undefined {
   return undefined;
 }
 
-function exhausted(pool: ClusterPool, node: string, ranges: readonly RangeBlocks[]): string {
+function exhausted(pool: ClusterPool, node: NodeBlocks, ranges: readonly RangeBlocks[]): string {
   const blocks = ranges.reduce((sum, range) => sum + range.count, 0);
   return (
-    `no pod CIDR for node ${node}: all ${blocks} blocks of /${pool.maskSize} in ${pool.cidrs.join(', ')} are in use; ` +
+    `no ${node.wantsMore ? 'second ' : ''}pod CIDR for node ${node.name}: all ${blocks} blocks of /${pool.maskSize} in ${pool.cidrs.join(', ')} are in use; ` +
     'append a range to ipam.operator.clusterPoolIPv4PodCIDRList, or remove nodes that are gone'
   );
 }

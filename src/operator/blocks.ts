@@ -19,6 +19,8 @@ export interface BlockAssignerOptions {
   /** Must be in sync before the first pass: what is not seen would be given out twice. */
   nodes: Pick<Informer<CiliumNode>, 'list'>;
   pool: ClusterPool;
+  /** A node whose blocks are all full gets one more; off when absent. */
+  growFullNodes?: boolean;
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;
@@ -63,9 +65,16 @@ export class BlockAssigner {
   /** Drops pledges that the cluster shows by now, or whose node is gone. */
   #forget(objects: ReadonlyMap<string, CiliumNode>): void {
     const waiting = new Set(
-      [...objects.values()].filter(node => podCidrs(node).length === 0).map(node => node.metadata.uid),
+      [...objects.values()].filter(node => this.#wantsBlock(node)).map(node => node.metadata.uid),
     );
     for (const uid of [...this.#pledges.keys()]) if (!waiting.has(uid)) this.#pledges.delete(uid);
+  }
+
+  /** Whether it has none, or may grow and says that all it has is used up. */
+  #wantsBlock(node: CiliumNode): boolean {
+    const cidrs = podCidrs(node);
+    const said = node.status?.ipam?.['pod-cidrs'] ?? {};
+    return cidrs.every(cidr => this.#options.growFullNodes === true && said[cidr]?.status === 'depleted');
   }
 
   #view(node: CiliumNode): NodeBlocks {
@@ -74,6 +83,7 @@ export class BlockAssigner {
       name: node.metadata.name,
       createdAt: node.metadata.creationTimestamp ?? '',
       podCidrs: podCidrs(node),
+      ...(podCidrs(node).length > 0 && this.#wantsBlock(node) ? { wantsMore: true } : {}),
       ...(pledge === undefined ? {} : { promised: pledge.cidr }),
     };
   }
@@ -90,7 +100,7 @@ export class BlockAssigner {
       // With the resourceVersion that the decision was made on: a node that somebody changed meanwhile is decided anew.
       await client.patch<CiliumNode>('CiliumNode', name, {
         metadata: { resourceVersion },
-        spec: { ipam: { podCIDRs: [cidr] } },
+        spec: { ipam: { podCIDRs: [...podCidrs(node), cidr] } },
       });
       this.#pledges.set(uid, { cidr, writtenAtMs: this.#now() });
       log.info('assigned pod CIDR', { node: name, cidr });

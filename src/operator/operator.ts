@@ -2,10 +2,20 @@ import { Controller } from '../base/controller.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { AgentConfig } from '../config/types.ts';
-import type { CiliumEndpoint, CiliumIdentity, CiliumNode, KubeObject, Node, Pod } from '../model/types.ts';
+import type {
+  CiliumEndpoint,
+  CiliumIdentity,
+  CiliumNode,
+  CiliumPodIPPool,
+  KubeObject,
+  Node,
+  Pod,
+} from '../model/types.ts';
 import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
 import { LeaderElection, type LeaderTimings, type Term } from './leader.ts';
+import { PoolAssigner } from './pool-assigner.ts';
+import { PoolKeeper } from './pool-keeper.ts';
 
 /** A full pass this often even when nothing happens, so that nothing missed stays missed. */
 const ASSIGN_INTERVAL_MS = 60_000;
@@ -53,7 +63,7 @@ export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Prom
 
 /** One term: from the full list to the loss of the lease. */
 async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
-  const { client, config, log } = deps;
+  const { client, log } = deps;
   const nodes = client.informer<Node>('Node', { pick: metadataOnly });
   const pods = client.informer<Pod>('Pod', { pick: metadataOnly });
   const ciliumNodes = client.informer<CiliumNode>('CiliumNode');
@@ -62,25 +72,16 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
   const informers = [nodes, pods, ciliumNodes, endpoints, identities] as unknown as Informer<KubeObject>[];
   const controllers: Controller[] = [];
   try {
-    const pool = { cidrs: config.clusterPoolIpv4Cidrs, maskSize: config.clusterPoolIpv4MaskSize };
-    const assigner = new BlockAssigner({ client, nodes: ciliumNodes, pool, log: log.for('ipam'), signal });
     // Only when every CiliumNode is known can a block be called free.
     if (!(await reached(ciliumNodes.synced, signal))) return;
     log.info('the list of nodes is complete', {
       nodes: ciliumNodes.list().length,
-      ranges: pool.cidrs.join(' '),
+      ipam: deps.config.ipamMode,
     });
-    const assign = new Controller({
-      name: 'assign-pod-cidrs',
-      run: () => assigner.pass(),
-      log,
-      intervalMs: ASSIGN_INTERVAL_MS,
-      retry: RETRY,
-    });
-    controllers.push(assign);
-    const kickAssign = (): void => assign.kick();
-    ciliumNodes.on({ added: kickAssign, updated: kickAssign, deleted: kickAssign });
-    kickAssign();
+    const giver = await startGiving(deps, ciliumNodes, signal);
+    if (giver === undefined) return;
+    controllers.push(...giver.controllers);
+    informers.push(...giver.informers);
 
     if (!(await reached(Promise.all(informers.map(informer => informer.synced)), signal))) return;
     const collector = new Collector({
@@ -107,6 +108,77 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
     await Promise.all(controllers.map(controller => controller.stop()));
     for (const informer of informers) informer.close();
   }
+}
+
+/** What hands out blocks in the mode that is configured; undefined when the term ended meanwhile. */
+async function startGiving(
+  { client, config, log }: OperatorDeps,
+  ciliumNodes: Informer<CiliumNode>,
+  signal: AbortSignal,
+): Promise<{ controllers: Controller[]; informers: Informer<KubeObject>[] } | undefined> {
+  // Host-scope: the Node object says it, and the agent reads it.
+  if (config.ipamMode === 'kubernetes') return { controllers: [], informers: [] };
+  const controller = (name: string, run: () => Promise<void>): Controller =>
+    new Controller({ name, run, log, intervalMs: ASSIGN_INTERVAL_MS, retry: RETRY });
+  if (config.ipamMode === 'cluster-pool') {
+    const pool = { cidrs: config.clusterPoolIpv4Cidrs, maskSize: config.clusterPoolIpv4MaskSize };
+    const assigner = new BlockAssigner({
+      client,
+      nodes: ciliumNodes,
+      pool,
+      growFullNodes: config.growFullNodes,
+      log: log.for('ipam'),
+      signal,
+    });
+    const assign = controller('assign-pod-cidrs', () => assigner.pass());
+    const kick = (): void => assign.kick();
+    ciliumNodes.on({ added: kick, updated: kick, deleted: kick });
+    kick();
+    return { controllers: [assign], informers: [] };
+  }
+  const pools = client.informer<CiliumPodIPPool>('CiliumPodIPPool');
+  const informers = [pools] as unknown as Informer<KubeObject>[];
+  if (!(await reached(pools.synced, signal))) {
+    pools.close();
+    return undefined;
+  }
+  const assigner = new PoolAssigner({ client, log: log.for('ipam'), signal });
+  const keeper = new PoolKeeper({
+    client,
+    autoCreate: config.autoCreatePools,
+    log: log.for('ipam'),
+    signal,
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const assign = controller('assign-pod-blocks', async () => {
+    await assigner.pass();
+    clearTimeout(timer);
+    const dueMs = assigner.nextDueMs;
+    if (dueMs !== undefined) timer = setTimeout(() => assign.kick(), dueMs).unref();
+  });
+  const keep = controller('keep-pools', () => keeper.pass(pools.list(), assigner.plan));
+  const poolsChanged = (): void => {
+    assigner.poolsSeen(pools.list());
+    keep.kick();
+    assign.kick();
+  };
+  const seen = (node: CiliumNode): void => {
+    assigner.nodeSeen(node);
+    assign.kick();
+    if (pools.list().some(pool => pool.metadata.deletionTimestamp !== undefined)) keep.kick();
+  };
+  assigner.poolsSeen(pools.list());
+  ciliumNodes.on({
+    added: seen,
+    updated: seen,
+    deleted: node => {
+      assigner.nodeGone(node);
+      assign.kick();
+    },
+  });
+  pools.on({ added: poolsChanged, updated: poolsChanged, deleted: poolsChanged });
+  poolsChanged();
+  return { controllers: [assign, keep], informers };
 }
 
 /** True when the promise was kept, false when the signal aborted first. */
