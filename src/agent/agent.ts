@@ -17,10 +17,10 @@ import type { EndpointDeps } from '../endpoint/deps.ts';
 import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
 import { EndpointStore } from '../endpoint/store.ts';
-import type { AddressPool } from '../ipam/pool.ts';
+import { HEALTH_CONTAINER } from '../endpoint/types.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
-import { claimOwnAddresses, learnNode, type NodeIdentity } from './bootstrap.ts';
+import { learnNode, type NodeIdentity } from './bootstrap.ts';
 import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
 import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
@@ -29,11 +29,14 @@ import { agentHandlers } from './handlers.ts';
 import { ensureHealthEndpoint, HealthProber, HealthResponder } from './health.ts';
 import { PodIdentities } from './identities.ts';
 import { Inbound } from './inbound.ts';
+import { IpamAudit } from './ipam/audit.ts';
+import { NodeIpam } from './ipam/node-ipam.ts';
 import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
 import { connectedNetworks, findNetworkDevices } from './network-devices.ts';
+import { readNodeConfig } from './node-config.ts';
 import { claimNode } from './one-per-node.ts';
 import type { AgentOptions } from './options.ts';
 import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
@@ -56,7 +59,8 @@ export interface AgentParts {
   networkDevices: readonly Link[];
   client: ClusterClient;
   view: ClusterView;
-  pool: AddressPool;
+  ipam: NodeIpam;
+  audit: IpamAudit;
   datapath: Datapath;
   drift: DriftLedger;
   endpoints: EndpointDeps;
@@ -99,7 +103,7 @@ export class Agent {
     const log = this.#log;
     const startedAt = new Date().toISOString();
     checkPrivileges();
-    const config = parseFlat(options.readFlat());
+    let config = parseFlat(options.readFlat());
     const unknown = unknownFlatKeys(config.flat);
     if (unknown.length > 0) log.warn('keys of the configuration have no effect', { keys: unknown.join(' ') });
     await preflight(options, log);
@@ -110,8 +114,15 @@ export class Agent {
       log.warn('cut off a damaged tail of the journal', { bytes: journal.lostBytes });
     const client = this.#own('cluster client', createClient(options.kubeconfig));
     const node = await learnNode(client, { ...options, journal, log, signal });
-    refuseOverlap(node, config.clusterPoolIpv4Cidrs);
-    const { pool, routerIpv4, healthIpv4 } = claimOwnAddresses(node.podCidrs, journal);
+    const overrides = await readNodeConfig(client, { nodeName: node.name, journal, log });
+    if (Object.keys(overrides).length > 0) config = parseFlat({ ...options.readFlat(), ...overrides });
+    refuseOverlap(node.ipv4, [
+      ...config.clusterPoolIpv4Cidrs,
+      ...config.autoCreatePools.flatMap(pool => pool.ipv4?.cidrs ?? []),
+    ]);
+    const ipam = await NodeIpam.start({ client, config, journal, node, log: log.for('ipam'), signal });
+    const { routerIpv4, healthIpv4 } = ipam;
+    refuseOverlap(node.ipv4, ipam.podCidrs);
 
     const rtnl = this.#own('rtnetlink', Rtnetlink.open());
     const networkDevices = await findNetworkDevices(rtnl, config, node.ipv4);
@@ -146,12 +157,12 @@ export class Agent {
     let inbound: Inbound | undefined;
     const view = this.#own(
       'cluster view',
-      new ClusterView(client, node.name, what => inbound?.changed(what)),
+      new ClusterView(client, node.name, config.ipamMode === 'multi-pool', what => inbound?.changed(what)),
     );
     const identities = new PodIdentities(client, view, config.clusterName, log.for('identity'));
     const endpoints: EndpointDeps = {
       store,
-      pool,
+      pool: ipam,
       datapath,
       resolveIdentity: pod => identities.resolve(pod),
       onChange: () => inbound?.endpointsChanged(),
@@ -163,7 +174,8 @@ export class Agent {
     if (restored.restored + restored.gone + restored.swept > 0)
       log.info('restored endpoints', { ...restored });
     const healthNetns = join(dirname(options.stateDir), 'netns', 'health');
-    const ensureHealth = () => ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4);
+    const ensureHealth = () =>
+      ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4, ipam.defaultPool);
     await ensureHealth();
     datapath.finishUpgrade();
     datapath.sweep(new Set(store.list().map(e => e.id)));
@@ -177,8 +189,7 @@ export class Agent {
     inbound = new Inbound({
       config,
       node,
-      routerIpv4,
-      healthIpv4,
+      ipam,
       view,
       datapath,
       endpoints,
@@ -226,7 +237,20 @@ export class Agent {
       networkDevices,
       client,
       view,
-      pool,
+      ipam,
+      audit: new IpamAudit(
+        () => ({
+          nodeName: node.name,
+          nodeIpv4: node.ipv4,
+          multiPool: config.ipamMode === 'multi-pool',
+          pools: ipam.pools,
+          blocks: ipam.blocks,
+          endpoints: store.list().filter(endpoint => endpoint.containerId !== HEALTH_CONTAINER),
+          nodes: view.nodes.list(),
+          ciliumEndpoints: view.endpoints.list(),
+        }),
+        log.for('ipam-audit'),
+      ),
       datapath,
       drift,
       endpoints,

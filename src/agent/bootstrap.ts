@@ -3,15 +3,12 @@ import { codeOf, FimbriaError, messageOf } from '../base/errors.ts';
 import type { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient } from '../cluster/types.ts';
-import { AddressPool } from '../ipam/pool.ts';
-import type { CiliumNode, Node } from '../model/types.ts';
-import { publishNode } from './publish.ts';
+import type { Node } from '../model/types.ts';
 
 /** What a node must know of itself before its datapath can stand. */
 export interface NodeIdentity {
   name: string;
   ipv4: string;
-  podCidrs: string[];
 }
 
 const JOURNAL = 'node';
@@ -31,46 +28,9 @@ export async function learnNode(
   const ipv4 =
     o.nodeIp ??
     (await until(o, `the InternalIP of node ${o.nodeName}`, () => internalIp(client, o.nodeName)));
-  const podCidrs = await until(o, `a PodCIDR for node ${o.nodeName} from the operator`, async () => {
-    const node = await publishNode(client, { name: o.nodeName, ipv4 });
-    return podCidrsOf(node);
-  });
-  const node = { name: o.nodeName, ipv4, podCidrs };
+  const node = { name: o.nodeName, ipv4 };
   o.journal.put(JOURNAL, node);
   return node;
-}
-
-/** The blocks of a CiliumNode; undefined while it has none. Pure. */
-export function podCidrsOf(node: CiliumNode | undefined): string[] | undefined {
-  const cidrs = node?.spec.ipam?.podCIDRs;
-  return cidrs && cidrs.length > 0 ? cidrs : undefined;
-}
-
-/**
- * The node's addresses, router and health first: theirs must never be given to a pod. Both stay the same for as
- * long as the journal says so.
- */
-export function claimOwnAddresses(
-  podCidrs: readonly string[],
-  journal: Journal,
-): { pool: AddressPool; routerIpv4: string; healthIpv4: string } {
-  const pool = new AddressPool(podCidrs);
-  const own = (kind: 'router' | 'health'): string => {
-    const key = `address/${kind}`;
-    const before = journal.get<string>(key);
-    if (before !== undefined) {
-      try {
-        pool.claim(before, { kind });
-        return before;
-      } catch (error) {
-        if (codeOf(error) !== 'NOT_IN_RANGE') throw error;
-      }
-    }
-    const address = pool.allocate({ kind });
-    journal.put(key, address);
-    return address;
-  };
-  return { pool, routerIpv4: own('router'), healthIpv4: own('health') };
 }
 
 async function internalIp(client: ClusterClient, name: string): Promise<string | undefined> {
@@ -84,7 +44,7 @@ async function internalIp(client: ClusterClient, name: string): Promise<string |
 }
 
 /** Asks again with back-off until there is an answer; failures of the API server are waited out. */
-async function until<T>(
+export async function until<T>(
   o: { log: Logger; signal: AbortSignal },
   what: string,
   ask: () => Promise<T | undefined>,

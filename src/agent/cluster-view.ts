@@ -1,6 +1,14 @@
 import { FimbriaError } from '../base/errors.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
-import type { CiliumEndpoint, CiliumIdentity, CiliumNode, Namespace, Pod } from '../model/types.ts';
+import { blocksOfNode } from '../ipam/cluster.ts';
+import type {
+  CiliumEndpoint,
+  CiliumIdentity,
+  CiliumNode,
+  CiliumPodIPPool,
+  Namespace,
+  Pod,
+} from '../model/types.ts';
 import type { NodeView, RemoteEndpointView } from '../routing/nodes.ts';
 
 /**
@@ -13,11 +21,21 @@ export class ClusterView {
   readonly identities: Informer<CiliumIdentity>;
   readonly pods: Informer<Pod>;
   readonly namespaces: Informer<Namespace>;
+  /** Only in multi-pool mode. */
+  readonly pools: Informer<CiliumPodIPPool> | undefined;
+  readonly #multiPool: boolean;
   readonly #whole: Promise<void>;
   #abandon: (why: Error) => void = () => {};
 
   /** @param onChange called after anything that routing or identities depend on changed */
-  constructor(client: ClusterClient, nodeName: string, onChange: (what: 'routing' | 'labels') => void) {
+  constructor(
+    client: ClusterClient,
+    nodeName: string,
+    multiPool: boolean,
+    onChange: (what: 'routing' | 'labels') => void,
+  ) {
+    this.#multiPool = multiPool;
+    this.pools = multiPool ? client.informer<CiliumPodIPPool>('CiliumPodIPPool') : undefined;
     this.nodes = client.informer<CiliumNode>('CiliumNode');
     this.endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: pickEndpoint });
     this.identities = client.informer<CiliumIdentity>('CiliumIdentity');
@@ -38,6 +56,8 @@ export class ClusterView {
     ] as const) {
       informer.on({ added: notify(what), updated: notify(what), deleted: notify(what) });
     }
+    const ranges = notify('routing');
+    this.pools?.on({ added: ranges, updated: ranges, deleted: ranges });
   }
 
   /**
@@ -58,7 +78,7 @@ export class ClusterView {
       .list()
       .filter(n => n.metadata.name !== selfName)
       .flatMap(n => {
-        const view = nodeView(n);
+        const view = nodeView(n, this.#multiPool);
         return view ? [view] : [];
       });
   }
@@ -73,6 +93,11 @@ export class ClusterView {
         a.ipv4 ? [{ ipv4: a.ipv4, identity: identity.id!, nodeIpv4: node }] : [],
       );
     });
+  }
+
+  /** Ranges that pods may have addresses from, in multi-pool mode. */
+  poolRanges(): string[] {
+    return (this.pools?.list() ?? []).flatMap(pool => pool.spec.ipv4?.cidrs ?? []);
   }
 
   close(): void {
@@ -94,12 +119,13 @@ export class ClusterView {
       this.identities,
       this.pods,
       this.namespaces,
+      ...(this.pools ? [this.pools] : []),
     ] as unknown as Informer<never>[];
   }
 }
 
 /** A CiliumNode as routing sees it; undefined while it has no address. Pure. */
-export function nodeView(node: CiliumNode): NodeView | undefined {
+export function nodeView(node: CiliumNode, multiPool: boolean): NodeView | undefined {
   const address = (type: string): string | undefined => node.spec.addresses?.find(a => a.type === type)?.ip;
   const ipv4 = address('InternalIP');
   if (!ipv4) return undefined;
@@ -108,7 +134,8 @@ export function nodeView(node: CiliumNode): NodeView | undefined {
   return {
     name: node.metadata.name,
     ipv4,
-    podCidrs: node.spec.ipam?.podCIDRs ?? [],
+    // Pods have IPv4 only.
+    podCidrs: blocksOfNode(node, multiPool).flatMap(({ cidr }) => (cidr.includes(':') ? [] : [cidr])),
     ...(router ? { routerIpv4: router } : {}),
     ...(health ? { healthIpv4: health } : {}),
   };

@@ -157,7 +157,7 @@ function failure(cniVersion: string, error: unknown): CniReply {
   const code = codeOf(error) ?? '';
   const known = /^CNI_(\d+)$/.exec(code);
   if (known) return reply(cniVersion, Number(known[1]), (error as FimbriaError).why);
-  if (code === 'RANGE_FULL') {
+  if (code === 'RANGE_FULL' || code === 'POOL_NOT_AVAILABLE') {
     // The wording is Cilium's, which runbooks and alerts look for.
     const body = JSON.stringify((error as FimbriaError).why);
     return reply(

@@ -17,7 +17,7 @@ import { statusResponse } from './status.ts';
 
 /** What the REST API answers from. */
 export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
-  const { config, datapath, endpoints, node, pool, view } = parts;
+  const { config, datapath, endpoints, ipam, node, view } = parts;
   const { store } = endpoints;
   const tables = bpfTables(parts);
   let server = 'not asked yet';
@@ -35,13 +35,13 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
   };
   const models = (): EndpointModel[] =>
     [hostModel(), ...store.list().map(endpointModel)].sort((a, b) => a.id - b.id);
-  const hostAddressing = {
-    ipv4: { enabled: true, ip: parts.routerIpv4, 'alloc-range': node.podCidrs.join(',') },
-  };
+  const hostAddressing = () => ({
+    ipv4: { enabled: true, ip: parts.routerIpv4, 'alloc-range': ipam.podCidrs.join(',') },
+  });
   const ipamReply = (ip: string): Awaited<ReturnType<AgentHandlers['ipamAllocate']>> => ({
-    address: { ipv4: ip, 'ipv4-pool-name': 'default' },
+    address: { ipv4: ip, 'ipv4-pool-name': ipam.pools.poolOf(ip) ?? ipam.defaultPool },
     ipv4: { ip, cidrs: null, gateway: parts.routerIpv4 },
-    'host-addressing': hostAddressing,
+    'host-addressing': hostAddressing(),
   });
 
   return {
@@ -63,11 +63,15 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
           ...(parts.readiness.why ? [parts.readiness.why] : []),
           ...failing.map(c => `${c.name}: ${c.message}`),
           ...parts.drift.quarrels,
+          ...ipam.problems,
+          ...parts.audit.problems,
           ...mapWarnings(maps),
         ],
-        allocations: pool.allocations(),
-        usage: pool.usage(),
-        podCidrs: node.podCidrs,
+        allocations: ipam.pools.allocations(),
+        defaultPool: ipam.defaultPool,
+        usage: ipam.pools.usage(),
+        podCidrs: ipam.podCidrs,
+        pools: ipam.pools.names.length,
         ownerText,
         attachMode: datapath.tcxAvailable && config.tcx !== 'never' ? 'tcx' : 'tc',
         controllers: parts.controllers.status(),
@@ -84,7 +88,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
       return {
         flat: { ...config.flat },
         status: {
-          addressing: hostAddressing,
+          addressing: hostAddressing(),
           deviceMTU: parts.deviceMtu,
           routeMTU: parts.routeMtu,
           datapathMode: 'veth',
@@ -117,17 +121,17 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
       return true;
     },
 
-    async ipamAllocate({ owner }) {
-      return ipamReply(pool.allocate({ kind: 'named', name: owner }));
+    async ipamAllocate({ owner, pool }) {
+      return ipamReply(ipam.allocateNow({ kind: 'named', name: owner }, pool).address);
     },
 
     async ipamClaim(ip, owner) {
-      pool.claim(ip, { kind: 'named', name: owner });
+      ipam.claim(ip, { kind: 'named', name: owner });
       return ipamReply(ip);
     },
 
     async ipamRelease(ip) {
-      const owner = pool.ownerOf(ip);
+      const owner = ipam.pools.ownerOf(ip);
       if (!owner) return false;
       if (owner.kind !== 'named') {
         throw new FimbriaError({
@@ -138,7 +142,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
           hint: 'delete its owner instead',
         });
       }
-      return pool.release(ip, owner);
+      return ipam.release(ip, owner);
     },
 
     cni: request => parts.cni.handle(request),
@@ -147,7 +151,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
       const self = {
         name: node.name,
         ipv4: node.ipv4,
-        podCidrs: node.podCidrs,
+        podCidrs: ipam.podCidrs,
         healthIpv4: parts.healthIpv4,
       };
       return [

@@ -25,6 +25,7 @@ export async function ensureHealthEndpoint(
   rtnl: Rtnetlink,
   netnsPath: string,
   ipv4: string,
+  poolName: string,
 ): Promise<{ link: boolean; netns: boolean }> {
   const known = deps.store.list().find(e => e.containerId === HEALTH_CONTAINER);
   const link = await rtnl.link(HEALTH_DEVICE);
@@ -53,7 +54,7 @@ export async function ensureHealthEndpoint(
     ifname: '',
     netns: netnsPath,
     ipv4,
-    poolName: 'default',
+    poolName,
     hostIfname: HEALTH_DEVICE,
     ...created,
     identity: IDENTITY.health,

@@ -12,6 +12,7 @@ import { nodeRoutes } from '../routing/routes.ts';
 import type { NodeIdentity } from './bootstrap.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PodIdentities } from './identities.ts';
+import type { NodeIpam } from './ipam/node-ipam.ts';
 
 /** A pass looks at the whole cluster: changes that come in a burst share one. */
 const SPACING_MS = 50;
@@ -20,8 +21,7 @@ const SPACING_MS = 50;
 export interface InboundDeps {
   config: AgentConfig;
   node: NodeIdentity;
-  routerIpv4: string;
-  healthIpv4: string;
+  ipam: Pick<NodeIpam, 'podCidrs' | 'routerIpv4' | 'healthIpv4'>;
   view: ClusterView;
   datapath: Datapath;
   endpoints: EndpointDeps;
@@ -83,8 +83,14 @@ export class Inbound {
 
   /** This node as others see it. */
   self(): NodeView {
-    const { node, routerIpv4, healthIpv4 } = this.#deps;
-    return { name: node.name, ipv4: node.ipv4, podCidrs: node.podCidrs, routerIpv4, healthIpv4 };
+    const { node, ipam } = this.#deps;
+    const { podCidrs, routerIpv4, healthIpv4 } = ipam;
+    return { name: node.name, ipv4: node.ipv4, podCidrs, routerIpv4, healthIpv4 };
+  }
+
+  /** Routes and ipcache by what is known now. @throws FimbriaError of the kernel; tried again by itself */
+  route(): Promise<void> {
+    return this.#routing.trigger();
   }
 
   /**
@@ -121,7 +127,7 @@ export class Inbound {
       peers,
       localEndpoints: new Map([...local.values()].map(e => [e.ipv4, e.identity])),
       remoteEndpoints: view.remoteEndpoints(node.ipv4),
-      clusterCidrs: config.clusterPoolIpv4Cidrs,
+      clusterCidrs: config.ipamMode === 'cluster-pool' ? config.clusterPoolIpv4Cidrs : view.poolRanges(),
       directNetworks: this.#directNetworks(),
     });
     datapath.ipcache.replace(ipcache, () => true, sameIpcacheEntry);

@@ -7,7 +7,6 @@ import type { Logger } from '../base/log.ts';
 import { findCgroup2Root } from '../kernel/cgroup.ts';
 import { BpfMap, MAP_FLAGS } from '../kernel/libbpf/index.ts';
 import { mountBpffs } from '../kernel/mount.ts';
-import type { NodeIdentity } from './bootstrap.ts';
 import type { AgentOptions } from './options.ts';
 
 const OLDEST_KERNEL = [5, 15] as const;
@@ -143,16 +142,14 @@ function probeBpf(): void {
 }
 
 /** A pod with the address of a node would take it off the network. @throws FimbriaError OVERLAP */
-export function refuseOverlap(node: NodeIdentity, pools: readonly string[]): void {
-  const wrong = [...node.podCidrs, ...pools].find(cidr =>
-    ipv4Contains(parseIpv4Cidr(cidr), parseIpv4(node.ipv4)),
-  );
+export function refuseOverlap(nodeIpv4: string, ranges: readonly string[]): void {
+  const wrong = ranges.find(cidr => ipv4Contains(parseIpv4Cidr(cidr), parseIpv4(nodeIpv4)));
   if (wrong === undefined) return;
   throw new FimbriaError({
     code: 'OVERLAP',
     op: 'use',
     object: `pod range ${wrong}`,
-    why: `this node's own address ${node.ipv4} lies in it`,
+    why: `this node's own address ${nodeIpv4} lies in it`,
     hint: 'choose pod ranges apart from the network of the nodes (cluster-pool-ipv4-cidr)',
   });
 }

@@ -11,7 +11,7 @@ export interface NodeFacts {
   routerIpv4?: string;
   healthIpv4?: string;
   /** Blocks in use: a CiliumNode that somebody deleted is made anew with them, so that nobody else gets them. */
-  podCidrs?: readonly string[];
+  ipam?: NonNullable<CiliumNode['spec']['ipam']>;
 }
 
 /**
@@ -35,7 +35,7 @@ export async function publishNode(client: ClusterClient, facts: NodeFacts): Prom
       metadata: { name: facts.name, labels: { 'kubernetes.io/hostname': facts.name } },
       spec: {
         addresses,
-        ipam: facts.podCidrs ? { podCIDRs: [...facts.podCidrs] } : {},
+        ipam: facts.ipam ?? {},
         ...(health ? { health } : {}),
       },
     });

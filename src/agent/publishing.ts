@@ -1,10 +1,9 @@
-import { FimbriaError } from '../base/errors.ts';
 import type { AgentParts } from './agent.ts';
-import { podCidrsOf } from './bootstrap.ts';
 import type { Inbound } from './inbound.ts';
-import { publishEndpoints, publishNode } from './publish.ts';
+import { publishEndpoints } from './publish.ts';
 
 const PROBE_INTERVAL_MS = 10_000;
+const AUDIT_INTERVAL_MS = 30_000;
 /** Pods of a burst are published together, after their ADDs were answered. */
 const SPACING_MS = 100;
 
@@ -14,29 +13,29 @@ const SPACING_MS = 100;
  */
 export function addPublishing(parts: AgentParts, inbound: Inbound): void {
   const { controllers, client, node, view, endpoints } = parts;
+  const { ipam } = parts;
+  let timer: NodeJS.Timeout | undefined;
   const nodeSync = controllers.add({
     name: 'sync-cilium-node',
     intervalMs: 60_000,
     run: async () => {
-      const object = await publishNode(client, {
-        name: node.name,
-        ipv4: node.ipv4,
-        routerIpv4: parts.routerIpv4,
-        healthIpv4: parts.healthIpv4,
-        podCidrs: node.podCidrs,
-      });
-      const now = podCidrsOf(object);
-      if (now && now.join() !== node.podCidrs.join()) {
-        throw new FimbriaError({
-          code: 'PODCIDR_CHANGED',
-          op: 'use',
-          object: `PodCIDR ${now.join(', ')}`,
-          why: `this node already gives out addresses of ${node.podCidrs.join(', ')}`,
-          hint: "drain the node, remove the agent's state folder and restart the agent",
-        });
-      }
+      clearTimeout(timer);
+      const dueMs = await ipam.pass();
+      if (dueMs !== undefined) timer = setTimeout(() => nodeSync.kick(), dueMs).unref();
     },
   });
+  ipam.connect({ view, onBlocks: () => inbound.route().catch(() => {}), kick: () => nodeSync.kick() });
+  const ownChanged = ({ metadata }: { metadata: { name: string } }): void =>
+    void (metadata.name === node.name && nodeSync.kick());
+  view.nodes.on({ updated: ownChanged, deleted: ownChanged });
+  view.pools?.on({ updated: () => nodeSync.kick() });
+  view.synced().then(
+    () => ipam.settle(),
+    () => {},
+  );
+  controllers
+    .add({ name: 'ipam-audit', intervalMs: AUDIT_INTERVAL_MS, run: async () => parts.audit.pass() })
+    .kick();
   const endpointSync = controllers.add({
     name: 'sync-cilium-endpoints',
     intervalMs: 60_000,

@@ -7,7 +7,7 @@ import {
 import type { ControllerStatus } from '../base/controller.ts';
 import type { DriftSummary } from '../base/drift.ts';
 import type { AgentConfig } from '../config/types.ts';
-import type { AddressOwner, Allocation, PoolUsage } from '../ipam/types.ts';
+import type { AddressOwner, PoolAllocation, PoolUsage } from '../ipam/types.ts';
 
 /** What the status is made from; the agent gathers it, this file puts it into words. */
 export interface StatusInput {
@@ -17,7 +17,11 @@ export interface StatusInput {
   cniFile: { ok: boolean; message: string };
   /** Empty when everything is well. */
   problems: string[];
-  allocations: readonly Allocation[];
+  allocations: readonly PoolAllocation[];
+  /** Addresses of other pools are shown with the pool's name. */
+  defaultPool: string;
+  /** Pools that have blocks here. */
+  pools: number;
   usage: PoolUsage;
   podCidrs: readonly string[];
   /** Owner texts by container and interface, such as `default/web`. */
@@ -78,9 +82,17 @@ export function statusResponse(input: StatusInput): StatusResponse {
     },
     'cilium-health': { state: 'Ok' },
     ipam: {
-      status: `IPv4: ${input.usage.used}/${input.usage.capacity} allocated from ${input.podCidrs.join(', ')}, `,
+      status:
+        config.ipamMode === 'multi-pool'
+          ? `IPv4: ${input.pools} IPAM pool(s) available, `
+          : `IPv4: ${input.usage.used}/${input.usage.capacity} allocated from ${input.podCidrs.join(', ')}, `,
       ipv4: input.allocations.map(a => a.address),
-      allocations: Object.fromEntries(input.allocations.map(a => [a.address, input.ownerText(a.owner)])),
+      allocations: Object.fromEntries(
+        input.allocations.map(({ address, owner, pool }) => [
+          pool === input.defaultPool || config.ipamMode !== 'multi-pool' ? address : `${pool}/${address}`,
+          input.ownerText(owner),
+        ]),
+      ),
     },
     'ipv4-big-tcp': { enabled: false },
     'ipv6-big-tcp': { enabled: false },

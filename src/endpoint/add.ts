@@ -44,7 +44,7 @@ export async function addEndpoint(deps: EndpointDeps, request: AddRequest): Prom
       ifname: request.ifname,
       ...(request.pod ? { podName: `${request.pod.namespace}/${request.pod.name}` } : {}),
     } as const;
-    const ipv4 = pool.allocate(owner);
+    const { address: ipv4, pool: poolName } = await pool.allocate(owner, request.pod);
     undo.push(`address ${ipv4}`, () => pool.release(ipv4, owner));
 
     const reserved = store.reserveId();
@@ -64,7 +64,7 @@ export async function addEndpoint(deps: EndpointDeps, request: AddRequest): Prom
       ...(request.pod ? { podNamespace: request.pod.namespace, podName: request.pod.name } : {}),
       ...(request.pod?.uid ? { podUid: request.pod.uid } : {}),
       ipv4,
-      poolName: 'default',
+      poolName,
       hostIfname: hostName,
       ...link,
       ...(await identity),

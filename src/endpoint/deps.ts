@@ -1,6 +1,6 @@
 import type { Logger } from '../base/log.ts';
 import type { PodLink, PodLinkOptions } from '../datapath/pod-link.ts';
-import type { AddressPool } from '../ipam/pool.ts';
+import type { AddressOwner } from '../ipam/types.ts';
 import type { EndpointStore } from './store.ts';
 import type { Endpoint, ResolvedIdentity } from './types.ts';
 
@@ -30,10 +30,22 @@ export interface EndpointDatapath {
   expel(endpoint: Endpoint): Promise<void>;
 }
 
+/** Where endpoints have their addresses from. Releasing what somebody else has by now changes nothing. */
+export interface EndpointAddresses {
+  /** @throws FimbriaError RANGE_FULL (`range is full`), or what is wrong with the pool that the pod asks for */
+  allocate(
+    owner: AddressOwner,
+    pod?: PodRef,
+  ): { address: string; pool: string } | Promise<{ address: string; pool: string }>;
+  /** @throws FimbriaError IN_USE, NOT_IN_RANGE */
+  claim(address: string, owner: AddressOwner): void;
+  release(address: string, owner: AddressOwner): boolean;
+}
+
 /** What the endpoint operations stand on; handed in by the agent. */
 export interface EndpointDeps {
   store: EndpointStore;
-  pool: AddressPool;
+  pool: EndpointAddresses;
   datapath: EndpointDatapath;
   /** Identity of a pod, `reserved:init` when there is no pod or the API server is away. Never throws. */
   resolveIdentity(pod: PodRef | undefined): Promise<ResolvedIdentity>;

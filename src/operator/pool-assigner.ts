@@ -22,7 +22,7 @@ interface Pledge {
 }
 
 export interface PoolAssignerOptions {
-  client: Pick<ClusterClient, 'patch'>;
+  client: Pick<ClusterClient, 'get' | 'patch'>;
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;
@@ -89,12 +89,9 @@ export class PoolAssigner {
 
   /** One pass over what changed. Tries every write; throws the first error of those that must be tried again. */
   async pass(): Promise<void> {
-    for (const [name, due] of this.#gone) {
-      if (due > this.#now()) continue;
-      this.#gone.delete(name);
-      this.plan.removeNode(name);
-    }
     const failures: unknown[] = [];
+    for (const [name, due] of [...this.#gone])
+      if (due <= this.#now()) await this.#freeGone(name).catch(error => failures.push(error));
     const work = this.plan.takeDirty().flatMap(name => {
       const node = this.#nodes.get(name);
       return node === undefined ? [] : [{ node, decision: this.plan.decide(name) }];
@@ -114,6 +111,23 @@ export class PoolAssigner {
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL, work.length) }, worker));
     if (failures.length > 0) throw failures[0];
+  }
+
+  /** The watch may be behind: the server is asked once more before anything comes free. */
+  async #freeGone(name: string): Promise<void> {
+    const isBack = await this.#options.client.get('CiliumNode', name).then(
+      () => true,
+      error => {
+        if (codeOf(error) === 'NOT_FOUND') return false;
+        throw error;
+      },
+    );
+    if (!this.#gone.has(name)) return;
+    if (isBack) this.#gone.set(name, this.#now() + GONE_GRACE_MS);
+    else {
+      this.#gone.delete(name);
+      this.plan.removeNode(name);
+    }
   }
 
   #forget(uid: string): void {

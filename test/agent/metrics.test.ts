@@ -18,6 +18,7 @@ const input: MetricsInput = {
   nodeName: 'left',
   clusterName: 'default',
   endpointStates: { ready: 3 },
+  ipamViolations: 0,
   ipam: { capacity: 254, used: 4 },
   maps: [
     { name: 'Endpoints', map: 'cilium_lxc', size: 100, entries: 95 },

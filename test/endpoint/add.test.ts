@@ -56,6 +56,14 @@ class FakeDatapath implements EndpointDatapath {
   }
 }
 
+function addressesOf(pool: AddressPool): EndpointDeps['pool'] {
+  return {
+    allocate: owner => ({ address: pool.allocate(owner), pool: 'default' }),
+    claim: (address, owner) => pool.claim(address, owner),
+    release: (address, owner) => pool.release(address, owner),
+  };
+}
+
 function world(cidr = '10.0.0.0/29'): {
   deps: EndpointDeps;
   datapath: FakeDatapath;
@@ -68,7 +76,7 @@ function world(cidr = '10.0.0.0/29'): {
   const pool = new AddressPool([cidr]);
   const deps: EndpointDeps = {
     store: new EndpointStore(journal),
-    pool,
+    pool: addressesOf(pool),
     datapath,
     resolveIdentity: async () => ({ identity: 5, labels: ['reserved:init'] }),
     onChange: () => {},
@@ -200,7 +208,11 @@ test('restore brings back what stands, forgets what is gone, sweeps what nobody 
   w.datapath.links.set('lxc0123456789ab', 77);
   w.datapath.failAt = 'createLink';
   const fresh = new AddressPool(['10.0.0.0/29']);
-  t.deepEqual(await restoreEndpoints({ ...w.deps, pool: fresh }, links), { restored: 1, gone: 1, swept: 1 });
+  t.deepEqual(await restoreEndpoints({ ...w.deps, pool: addressesOf(fresh) }, links), {
+    restored: 1,
+    gone: 1,
+    swept: 1,
+  });
   t.deepEqual(w.deps.store.list(), [kept]);
   t.truthy(fresh.ownerOf(kept.ipv4));
   t.is(fresh.ownerOf(gone.ipv4), undefined);

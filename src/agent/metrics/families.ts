@@ -18,6 +18,8 @@ export interface MetricsInput {
   /** Endpoints by state. */
   endpointStates: Readonly<Record<string, number>>;
   ipam: PoolUsage;
+  /** What the audit of addresses found. */
+  ipamViolations: number;
   maps: readonly MapUsage[];
   datapath: readonly MetricsRow[];
   controllers: readonly ControllerStatus[];
@@ -48,6 +50,7 @@ export function metricFamilies(input: MetricsInput): Family[] {
     gauge('cilium_ip_addresses', 'Addresses in use.', [
       { labels: { family: 'ipv4' }, value: input.ipam.used },
     ]),
+    gauge('fimbria_ipam_violations', 'Invariants of IPAM that do not hold.', [one(input.ipamViolations)]),
     gauge('cilium_identity', 'Identities that are known, by type.', byLabel('type', input.identities)),
     ...mapFamilies(input.maps),
     ...packetFamilies(input.datapath),

@@ -26,7 +26,8 @@ export class AgentMetrics {
         clusterName: parts.config.clusterName,
         // What is in the store was admitted; the node itself has a place in `endpoint list`, too.
         endpointStates: { ready: endpoints.store.list().length + 1 },
-        ipam: parts.pool.usage(),
+        ipam: parts.ipam.pools.usage(),
+        ipamViolations: parts.audit.problems.length,
         maps: parts.maps.list(),
         datapath: metricsMap(datapath.programs.map('cilium_metrics')).rows(),
         controllers: parts.controllers.status(),
