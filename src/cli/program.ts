@@ -3,6 +3,7 @@ import { addAgentLists } from './commands/agent.ts';
 import { addBpf } from './commands/bpf.ts';
 import { addCleanup } from './commands/cleanup.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addIpam } from './commands/ipam.ts';
 import { addMetrics } from './commands/metrics.ts';
 import { addMonitor } from './commands/monitor.ts';
 import { addObjects } from './commands/objects.ts';
@@ -50,6 +51,7 @@ export async function createProgram(argv: string[]): Promise<Command> {
   addAgentLists(program);
   addBpf(program);
   addMonitor(program);
+  addIpam(program);
   addMetrics(program);
   addCleanup(program);
   addObjects(program);
