@@ -288,6 +288,7 @@ export function labControllersCommand(): Command {
         cluster,
         logs,
         paths,
+        { loadConfigDir },
       ] = await Promise.all([
         import('../controllers/index.ts'),
         import('../lab/runtime.ts'),
@@ -296,7 +297,9 @@ export function labControllersCommand(): Command {
         import('../cluster/index.ts'),
         import('../base/log.ts'),
         import('../base/paths.ts'),
+        import('../config/index.ts'),
       ]);
+      const config = loadConfigDir(labPaths(options.lab).configDir);
       const { nodes } = readState(options.lab) ?? requireLab(options.lab);
       await startControllers({
         client: cluster.createClient(labPaths(options.lab).localKubeconfig),
@@ -304,6 +307,9 @@ export function labControllersCommand(): Command {
         nodes,
         version: paths.packageVersion(),
         log: logs.createLogger(),
+        ...(config.ipamMode === 'kubernetes'
+          ? { nodeRanges: { cidrs: config.clusterPoolIpv4Cidrs, maskSize: config.clusterPoolIpv4MaskSize } }
+          : {}),
       });
     });
 }

@@ -1,11 +1,13 @@
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient } from '../cluster/index.ts';
+import type { ClusterPool } from '../ipam/cluster-pool.ts';
 import type { Namespace, Node, Pod } from '../model/types.ts';
 import { GarbageCollector } from './garbage/collector.ts';
 import { Informers } from './informers.ts';
 import { Kubelet } from './kubelet.ts';
 import { NODE_GRACE_MS, NodeLifecycle } from './node-lifecycle.ts';
 import type { NodeIdentity } from './node-object.ts';
+import { NodeRanges } from './node-ranges.ts';
 import type { PodRuntime } from './runtime.ts';
 import { Scheduler } from './scheduler.ts';
 import { Semaphore } from './semaphore.ts';
@@ -34,8 +36,10 @@ export async function startControllers(options: {
   log: Logger;
   /** How long a node may be silent before it counts as lost, in ms. */
   nodeGraceMs?: number;
+  /** Host-scope IPAM: the ranges that Nodes get their `spec.podCIDRs` from. */
+  nodeRanges?: ClusterPool;
 }): Promise<{ close(): void }> {
-  const { client, runtime, nodes, version, log, nodeGraceMs = NODE_GRACE_MS } = options;
+  const { client, runtime, nodes, version, log, nodeGraceMs = NODE_GRACE_MS, nodeRanges } = options;
   const informers = new Informers(client);
   const pods = informers.of<Pod>('Pod');
   const recovered = await runtime.recover();
@@ -57,6 +61,7 @@ export async function startControllers(options: {
     new EndpointsController(client, informers, log),
     new NodeLifecycle(client, informers, served, log, nodeGraceMs),
     new GarbageCollector(client, informers, log),
+    ...(nodeRanges ? [new NodeRanges(client, informers.of<Node>('Node'), nodeRanges, log)] : []),
   ];
   return {
     close() {

@@ -253,7 +253,7 @@ for (const failAt of ['attach', 'admit']) {
       await step(endpoint);
     };
     const fresh = new AddressPool(['10.0.0.0/29']);
-    const result = await restoreEndpoints({ ...w.deps, pool: fresh }, links);
+    const result = await restoreEndpoints({ ...w.deps, pool: addressesOf(fresh) }, links);
     t.deepEqual(result, { restored: 1, gone: 1, swept: 0 });
     t.deepEqual(w.deps.store.list(), [kept]);
     t.is(fresh.usage().used, 1);
