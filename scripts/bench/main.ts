@@ -2,7 +2,7 @@
  * Measures the datapath and the agent beside what people would use instead, in interleaved rounds of one run: p50 of
  * short slices, client and server on one CPU, ratios within a round.
  *
- *   npm run bench [-- --quick] [--only scale,traffic,ebpf,ipcache] [--cpu N] [--output FILE]
+ *   npm run bench [-- --quick] [--only ipam,scale,traffic,ebpf,ipcache] [--cpu N] [--output FILE]
  *
  * Nothing of the machine is touched but namespaces, labs and files of the bench's own, which it takes away again.
  */
@@ -11,6 +11,7 @@ import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util';
 import { inCgroups, PeerCgroups } from './cgroups.ts';
 import { packetTime } from './ebpf.ts';
+import { ipamCosts } from './ipam.ts';
 import { ipcacheCurve } from './ipcache.ts';
 import { BenchLab, pluginFolder } from './labs.ts';
 import { NetnsHost } from './netns.ts';
@@ -20,7 +21,7 @@ import { interleave } from './rounds.ts';
 import { scaleCurve } from './scale.ts';
 import { connectionCases, type LabPods, roundTripCases, streamCases } from './traffic.ts';
 
-const PARTS = ['scale', 'traffic', 'ebpf', 'ipcache'];
+const PARTS = ['ipam', 'scale', 'traffic', 'ebpf', 'ipcache'];
 
 const NATIVE = [
   'routingMode=native',
@@ -42,6 +43,7 @@ const FULL = {
   restarts: 3,
   pods: [10, 50, 250],
   entries: [1_000, 10_000, 100_000],
+  nodes: 5_000,
 };
 const QUICK = {
   rounds: 7,
@@ -53,6 +55,7 @@ const QUICK = {
   restarts: 1,
   pods: [10, 50],
   entries: [1_000, 10_000, 100_000],
+  nodes: 1_000,
 };
 
 /** Above this load average the machine has other things to do than this. */
@@ -85,6 +88,11 @@ async function measure(
   only: readonly string[],
   cpu: number,
 ): Promise<void> {
+  if (only.includes('ipam')) {
+    say(`blocks for ${size.nodes.toLocaleString('en')} nodes of three pools`);
+    results.ipam = await ipamCosts(size.nodes);
+  }
+  if (!only.some(part => part !== 'ipam')) return;
   const plugins = pluginFolder(say);
   const counts = { rounds: size.rounds, extraRounds: size.extraRounds, progress };
   const slices = { cpu, milliseconds: size.sliceMs };
@@ -99,7 +107,7 @@ async function measure(
       plugins,
     });
   }
-  if (!only.some(part => part !== 'scale')) return;
+  if (!only.some(part => part !== 'scale' && part !== 'ipam')) return;
   say('three labs of two nodes (Host: BPF, Host: Legacy, VXLAN) and the peers');
   const bare = await setUpPeers(plugins, scratch);
   const [bpf, legacy, vxlan] = await Promise.all([

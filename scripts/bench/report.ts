@@ -1,4 +1,5 @@
 import type { PacketTime } from './ebpf.ts';
+import type { IpamResult } from './ipam.ts';
 import type { IpcachePoint } from './ipcache.ts';
 import { reachRows } from './reach.ts';
 import type { Outcome } from './rounds.ts';
@@ -10,6 +11,7 @@ export interface Results {
   readonly takenAt: string;
   readonly machine: Record<string, string | number>;
   readonly settings: Record<string, unknown>;
+  ipam?: IpamResult;
   scale?: ScaleResult;
   roundTrip?: Outcome[];
   connection?: Outcome[];
@@ -121,6 +123,19 @@ function noisyLine(results: Results): string {
   return `\nToo noisy to rank after all rounds, do not quote: ${noisy.join('; ')}.\n`;
 }
 
+function ipamTable(ipam: IpamResult): string {
+  const rows = [
+    [
+      `operator, ${ipam.nodes} nodes times ${ipam.pools} pools`,
+      `${fixed(ipam.operatorCpuSeconds, 2)} s of CPU`,
+      '<= 5 s for 5000',
+    ],
+    ['operator, one more node', `${fixed(ipam.oneMoreNodeCpuMs, 2)} ms of CPU`, '<= 1 ms'],
+    ['agent, an address claimed and freed, 10,000 in use', `${fixed(ipam.addressUs, 2)} µs`, '<= 20 µs'],
+  ];
+  return `\nAddresses\n${table(['', 'measured', 'reach'], rows)}`;
+}
+
 /** The whole run as text. Pure. */
 export function report(results: Results): string {
   const { roundTrip, connection, stream } = results;
@@ -130,6 +145,7 @@ export function report(results: Results): string {
     connection ? outcomes('A connection for every byte (TCP_CRR)', 'µs', connection) : '',
     stream ? outcomes('One stream, segmentation offload on', 'Mbit/s', stream) : '',
     results.packetTimes ? packetTimes(results.packetTimes) : '',
+    results.ipam ? ipamTable(results.ipam) : '',
     results.scale ? scaleTables(results.scale) : '',
     results.ipcache ? ipcacheTable(results.ipcache) : '',
     noisyLine(results),

@@ -13,7 +13,7 @@ export interface PoolSpec {
   readonly createdAt: string;
   readonly ipv4?: { readonly cidrs: readonly string[]; readonly maskSize: number };
   readonly ipv6?: { readonly cidrs: readonly string[]; readonly maskSize: number };
-  /** Why nothing may be given from it now, in words for people. */
+  /** Why nothing may be given from it now, in words for people; empty when it will be in a moment. */
   readonly closed?: string;
 }
 
@@ -205,6 +205,7 @@ export class PoolPlan {
       );
     }
     const closed = known.parked ?? known.spec.closed;
+    if (closed === '') return undefined;
     if (closed !== undefined) return say(closed, 'use another pool meanwhile');
     if (ranges.length === 0) {
       return say(`the pool has no ${family} ranges`, `add spec.${family} to CiliumPodIPPool ${pool}`);

@@ -151,6 +151,10 @@ async function startGiving(
   });
   let timer: NodeJS.Timeout | undefined;
   const assign = controller('assign-pod-blocks', async () => {
+    // Pools that are being made are no reason to tell every node that there are none.
+    const known = new Set(pools.list().map(pool => pool.metadata.name));
+    const making = config.autoCreatePools.some(({ name }) => !known.has(name));
+    if (making && keep.status().consecutiveErrors === 0) return;
     await assigner.pass();
     clearTimeout(timer);
     const dueMs = assigner.nextDueMs;

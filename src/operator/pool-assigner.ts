@@ -197,7 +197,7 @@ export function poolSpec(pool: CiliumPodIPPool): PoolSpec {
       ? 'the pool is being deleted'
       : metadata.finalizers?.includes(POOL_FINALIZER)
         ? undefined
-        : 'the pool is new and not ready yet';
+        : '';
   return {
     name: metadata.name,
     createdAt: metadata.creationTimestamp ?? '',
