@@ -237,3 +237,43 @@ test('lists of blocks in the order that Cilium prints', t => {
   t.deepEqual(groupBlocks(flatBlocks([...printed].reverse())), printed);
   t.deepEqual(flatBlocks(undefined), []);
 });
+
+test('whatever somebody wrote into CiliumNodes and pools, deciding does not throw, and gives nothing twice', t => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
+      '10.0.0.0/33',
+      '10.0.0.1/24',
+      '::/0',
+      '0.0.0.0/0',
+      'fd00::/8',
+      '10.0.0.0/30',
+      '10.0.0.0/8',
+    ),
+    fc.stringMatching(/^[0-9a-f.:/]{0,20}$/),
+  );
+  const anyDemand = fc.record({
+    name: fc.string(),
+    createdAt: fc.string(),
+    allocated: fc.array(fc.record({ pool: fc.string(), cidr: text }), { maxLength: 4 }),
+    requested: fc.array(
+      fc.record({ pool: fc.constantFrom('p', '__proto__', ''), ipv4: fc.integer(), ipv6: fc.nat() }),
+      { maxLength: 3 },
+    ),
+    promised: fc.constant([]),
+  });
+  fc.assert(
+    fc.property(fc.array(anyDemand, { maxLength: 6 }), fc.array(text, { maxLength: 3 }), (some, cidrs) => {
+      const nodes = [...new Map(some.map(n => [n.name, n])).values()];
+      const pools = [{ name: 'p', createdAt: '', ipv4: { cidrs: [...cidrs, '10.0.0.0/28'], maskSize: 30 } }];
+      const given = [...decidePools(pools, nodes)].map(([name, { add }]) => ({
+        name,
+        blocks: add,
+        addresses: [],
+      }));
+      return ipamViolations(given).length === 0;
+    }),
+    { numRuns: 500 },
+  );
+  t.pass();
+});

@@ -146,7 +146,9 @@ export class NodeIpam implements EndpointAddresses {
   connect(links: NodeIpamLinks): void {
     this.#links = links;
     links.view.pods.on({
-      deleted: ({ metadata: { namespace, name } }) => void this.pending.delete(`${namespace}/${name}`),
+      deleted: ({ metadata: { namespace, name } }) => {
+        if (this.pending.delete(`${namespace}/${name}`)) this.#kickSoon();
+      },
     });
   }
 
