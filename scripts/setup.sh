@@ -94,4 +94,7 @@ if ! node scripts/lib/packages-current.mjs; then
 	npm ci --no-audit --no-fund --loglevel=error 9>&-
 fi
 
+# Only tests need them: where there is no mirror, the rest works, and those tests say what is missing.
+node scripts/fetch-kubectl.mjs || true
+
 exec node scripts/build.mjs
