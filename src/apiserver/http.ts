@@ -2,8 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse as parseYaml } from 'yaml';
 import { messageOf } from '../base/errors.ts';
 import { ApiFailure, badRequest, unsupportedMediaType } from './failure.ts';
+import { decodeProtobuf, PROTOBUF_TYPE } from './protobuf/decode.ts';
 
 const MAX_BODY_BYTES = 3 << 20;
+/** No object of any kind comes near. */
+const MAX_DEPTH = 200;
+/** In YAML a few lines of aliases can stand for gigabytes. */
+const MAX_ALIASES = 100;
 const JSON_TYPE = 'application/json';
 const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml'];
 
@@ -13,7 +18,7 @@ export function contentType(request: IncomingMessage): string {
 }
 
 /**
- * Reads a request's body as JSON or YAML; undefined for an empty one.
+ * Reads a request's body as JSON, YAML or Kubernetes' protobuf; undefined for an empty one.
  * @param accepted media types that are JSON, beside application/json
  * @throws ApiFailure 400, 413, 415
  */
@@ -28,17 +33,39 @@ export async function readBody(request: IncomingMessage, accepted: readonly stri
     chunks.push(chunk);
   }
   if (size === 0) return undefined;
-  const type = contentType(request);
+  const body = parseBody(contentType(request), Buffer.concat(chunks), accepted);
+  if (isTooDeep(body)) throw badRequest(`the body of the request is nested deeper than ${MAX_DEPTH} levels`);
+  return body;
+}
+
+function parseBody(type: string, bytes: Buffer, accepted: readonly string[]): unknown {
   const yaml = YAML_TYPES.includes(type);
   // curl's default says nothing about what it sends.
   const plain = [JSON_TYPE, 'application/x-www-form-urlencoded', ...accepted].includes(type);
-  if (!yaml && !plain) throw unsupportedMediaType([JSON_TYPE, YAML_TYPES[0]!]);
-  const text = Buffer.concat(chunks).toString('utf8');
+  const media = [JSON_TYPE, YAML_TYPES[0]!, PROTOBUF_TYPE];
+  if (!yaml && !plain && type !== PROTOBUF_TYPE) throw unsupportedMediaType(media);
   try {
-    return yaml ? parseYaml(text) : JSON.parse(text);
+    if (type === PROTOBUF_TYPE) {
+      const object = decodeProtobuf(bytes);
+      if (object === undefined) throw unsupportedMediaType(media.slice(0, 2));
+      return object;
+    }
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return yaml ? parseYaml(text, { maxAliasCount: MAX_ALIASES }) : JSON.parse(text);
   } catch (error) {
+    if (error instanceof ApiFailure) throw error;
     throw badRequest(`the body of the request cannot be read: ${messageOf(error)}`);
   }
+}
+
+/** Without recursion: whoever sends a body must not choose how deep our stack goes. */
+function isTooDeep(value: unknown): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
 }
 
 /** Answers with JSON. */

@@ -1,5 +1,7 @@
 import type { z } from 'zod';
 import type { Kind } from '../model/kinds.ts';
+import { messageOfKind } from '../model/kubernetes/fields.ts';
+import { checkStructure } from '../model/kubernetes/structure.ts';
 import { nameRule, objectMeta, schemaOf } from '../model/schema/index.ts';
 import type { AnyObject } from '../model/types.ts';
 import type { FieldFault } from './failure.ts';
@@ -21,13 +23,32 @@ export function validate(kind: Kind, object: AnyObject): Verdict {
   const faults = nameFaults(kind, object);
   const metadata = objectMeta.safeParse(object.metadata);
   if (!metadata.success) faults.push(...toFaults(metadata.error, object, ['metadata']));
-  const body = schemaOf(kind)?.safeParse(object);
+  const known = knownFields(kind, object, faults);
+  const body = faults.length === 0 ? schemaOf(kind)?.safeParse(known) : undefined;
   if (body && !body.success) faults.push(...toFaults(body.error, object, []));
   if (faults.length > 0) return { faults, object, unknown: [] };
 
-  const kept = { ...(body?.data ?? object), apiVersion: object.apiVersion, kind: object.kind } as AnyObject;
+  const kept = { ...(body?.data ?? known), apiVersion: object.apiVersion, kind: object.kind } as AnyObject;
   kept.metadata = metadata.data as AnyObject['metadata'];
   return { faults, object: kept, unknown: missingFields(object, kept, '') };
+}
+
+/** An object of Kubernetes' own kinds without the fields that they do not have; others as they are. */
+function knownFields(kind: Kind, object: AnyObject, faults: FieldFault[]): object {
+  const message = messageOfKind(kind);
+  if (!message) return object;
+  const { metadata, ...body } = object;
+  const found = checkStructure(message, body);
+  for (const { path, expected, value } of found.faults) {
+    faults.push(wrongType(fieldName(path), value, expected));
+  }
+  return { ...(found.kept as object), metadata };
+}
+
+function wrongType(field: string, value: unknown, expected: string): FieldFault {
+  const shown = JSON.stringify(typeof value === 'string' ? value : typeName(value));
+  const detail = `${field} in body must be of type ${expected}: ${shown}`;
+  return { field, type: 'Invalid value', value: typeof value === 'string' ? value : typeName(value), detail };
 }
 
 function nameFaults(kind: Kind, { metadata }: AnyObject): FieldFault[] {
@@ -49,12 +70,7 @@ function toFault(issue: z.core.$ZodIssue, root: unknown, path: Path): FieldFault
   switch (issue.code) {
     case 'invalid_type':
       if (value === undefined) return { field, type: 'Required value' };
-      return {
-        field,
-        type: 'Invalid value',
-        value: typeName(value),
-        detail: `${field} in body must be of type ${expectedName(issue.expected)}: ${JSON.stringify(typeName(value))}`,
-      };
+      return wrongType(field, typeof value === 'string' ? 'string' : value, expectedName(issue.expected));
     case 'invalid_value':
       if (value === undefined) return { field, type: 'Required value' };
       return {

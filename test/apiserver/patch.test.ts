@@ -6,6 +6,7 @@ import { applyMergePatch } from '../../src/apiserver/patch/merge-patch.ts';
 import { mergeSchemaOf } from '../../src/apiserver/patch/merge-schema.ts';
 import { applyStrategicPatch } from '../../src/apiserver/patch/strategic-patch.ts';
 import { FimbriaError } from '../../src/base/errors.ts';
+import { messageNamed } from '../../src/model/kubernetes/fields.ts';
 
 const key = fc.oneof(fc.constantFrom('a', 'b', 'c', 'a/b', '~', '__proto__', 'constructor'), fc.string());
 const { value: anyJson } = fc.letrec<{ value: Json }>(tie => ({
@@ -165,7 +166,7 @@ test('without lists and directives a strategic patch is a merge patch', t => {
   t.pass();
 });
 
-const POD = mergeSchemaOf('Pod');
+const POD = mergeSchemaOf(messageNamed('core.v1.Pod'));
 const podWith = (containers: Json): JsonObject => ({ spec: { containers } });
 
 test('strategic patches merge lists of objects by their keys', t => {

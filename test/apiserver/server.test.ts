@@ -258,10 +258,12 @@ test('bodies may be YAML, but not anything, nor of any size', async t => {
   const yaml = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: "1"}\n';
   const made = await call(socketPath, 'POST', MAPS, yaml, { 'content-type': 'application/yaml' });
   t.is(made.status, 201);
+  const cbor = await call(socketPath, 'POST', MAPS, '\xa0', { 'content-type': 'application/cbor' });
+  t.is(cbor.status, 415);
   const protobuf = await call(socketPath, 'POST', MAPS, 'k8s', {
     'content-type': 'application/vnd.kubernetes.protobuf',
   });
-  t.is(protobuf.status, 415);
+  t.is(protobuf.status, 400);
   const broken = await call(socketPath, 'POST', MAPS, '{"a":');
   t.is(broken.status, 400);
   const apply = await call(socketPath, 'PATCH', `${MAPS}/a`, yaml, {

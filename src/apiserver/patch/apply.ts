@@ -1,5 +1,6 @@
 import { codeOf, messageOf } from '../../base/errors.ts';
 import type { Kind } from '../../model/kinds.ts';
+import { messageOfKind } from '../../model/kubernetes/fields.ts';
 import { ApiFailure, badRequest } from '../failure.ts';
 import { isObject, type Json, type JsonObject } from './json.ts';
 import { applyJsonPatch } from './json-patch.ts';
@@ -27,7 +28,7 @@ export function applyPatch(kind: Kind, target: JsonObject, contentType: string, 
       case MERGE_PATCH:
         return applyMergePatch(target, patch as Json);
       default:
-        return applyStrategicPatch(target, patch as JsonObject, mergeSchemaOf(kind.kind));
+        return applyStrategicPatch(target, patch as JsonObject, mergeSchemaOf(messageOfKind(kind)));
     }
   } catch (error) {
     if (codeOf(error) !== 'TEST_FAILED') throw badRequest(messageOf(error));

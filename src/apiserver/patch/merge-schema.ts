@@ -1,3 +1,5 @@
+import { type FieldType, findMessage, type Message, messageNamed } from '../../model/kubernetes/fields.ts';
+
 /**
  * How strategic merge patches treat a type: Kubernetes' `patchStrategy` and `patchMergeKey` tags.
  * Fields that are not named merge when they are objects and are replaced when they are lists.
@@ -12,67 +14,32 @@ export interface MergeSchema {
   set?: true;
 }
 
-const CONDITIONS: MergeSchema = { mergeKey: 'type' };
-const BY_NAME: MergeSchema = { mergeKey: 'name' };
-const CONTAINERS: MergeSchema = {
-  mergeKey: 'name',
-  item: {
-    fields: {
-      ports: { mergeKey: 'containerPort' },
-      env: BY_NAME,
-      volumeMounts: { mergeKey: 'mountPath' },
-      volumeDevices: { mergeKey: 'devicePath' },
-    },
-  },
-};
-const METADATA: MergeSchema = {
-  fields: { ownerReferences: { mergeKey: 'uid' }, finalizers: { set: true } },
-};
-const POD_SPEC: MergeSchema = {
-  fields: {
-    containers: CONTAINERS,
-    initContainers: CONTAINERS,
-    ephemeralContainers: CONTAINERS,
-    volumes: BY_NAME,
-    imagePullSecrets: BY_NAME,
-    resourceClaims: BY_NAME,
-    hostAliases: { mergeKey: 'ip' },
-    topologySpreadConstraints: { mergeKey: 'topologyKey' },
-  },
-};
-const STATUS_WITH_CONDITIONS: MergeSchema = { fields: { conditions: CONDITIONS } };
-const WORKLOAD: MergeSchema = {
-  fields: {
-    spec: { fields: { template: { fields: { metadata: METADATA, spec: POD_SPEC } } } },
-    status: STATUS_WITH_CONDITIONS,
-  },
-};
+const schemas = new Map<string, MergeSchema>();
+const METADATA = messageNamed('meta.v1.ObjectMeta');
 
-const BY_KIND: Record<string, MergeSchema> = {
-  Namespace: { fields: { status: STATUS_WITH_CONDITIONS } },
-  Node: {
-    fields: {
-      spec: { fields: { podCIDRs: { set: true } } },
-      status: { fields: { conditions: CONDITIONS, addresses: { mergeKey: 'type' } } },
-    },
-  },
-  Pod: {
-    fields: {
-      spec: POD_SPEC,
-      status: {
-        fields: { conditions: CONDITIONS, podIPs: { mergeKey: 'ip' }, hostIPs: { mergeKey: 'ip' } },
-      },
-    },
-  },
-  Service: {
-    fields: { spec: { fields: { ports: { mergeKey: 'port' } } }, status: STATUS_WITH_CONDITIONS },
-  },
-  ServiceAccount: { fields: { secrets: BY_NAME, imagePullSecrets: BY_NAME } },
-  Deployment: WORKLOAD,
-  ReplicaSet: WORKLOAD,
-};
+/** How objects of a message merge; without one only their metadata is known. */
+export function mergeSchemaOf(message: Message | undefined): MergeSchema {
+  return message ? schemaOfMessage(message) : { fields: { metadata: schemaOfMessage(METADATA) } };
+}
 
-/** How objects of a kind merge. */
-export function mergeSchemaOf(kind: string): MergeSchema {
-  return { fields: { ...BY_KIND[kind]?.fields, metadata: METADATA } };
+function schemaOfMessage(message: Message): MergeSchema {
+  const known = schemas.get(message.name);
+  if (known) return known;
+  const fields: Record<string, MergeSchema> = {};
+  const schema = { fields };
+  // Before its fields, for types may hold themselves.
+  schemas.set(message.name, schema);
+  for (const { name, type, mergeKey } of message.byName.values()) {
+    const merging = schemaOfField(type, mergeKey);
+    if (merging) fields[name] = merging;
+  }
+  return schema;
+}
+
+function schemaOfField(type: FieldType, mergeKey: string | undefined): MergeSchema | undefined {
+  if (type.is === 'message') return schemaOfMessage(messageNamed(type.name));
+  if (type.is !== 'list' || mergeKey === undefined) return undefined;
+  if (mergeKey === '') return { set: true };
+  const item = type.of.is === 'message' ? findMessage(type.of.name) : undefined;
+  return { mergeKey, ...(item && { item: schemaOfMessage(item) }) };
 }
