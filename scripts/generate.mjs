@@ -4,7 +4,9 @@
  * every enum, the read-only options and the maps. Needs clang and bpftool; what it writes is committed, so a
  * build needs neither. The output depends on the headers only.
  *
- *   npx zx scripts/generate.mjs [--check]     --check: write nothing, exit 1 when the file is not what it would be
+ * Also deploy/crds/ from the model's schemas (scripts/generate/crds.ts).
+ *
+ *   npx zx scripts/generate.mjs [--check]     --check: write nothing, exit 1 when a file is not what it would be
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -199,3 +201,10 @@ if (process.argv.includes('--check')) {
 } else {
   writeFileSync(path, text);
 }
+
+const check = process.argv.includes('--check') ? ['--check'] : [];
+const crds = spawnSync(process.execPath, ['--import=tsx', 'scripts/generate/crds.ts', ...check], {
+  cwd: root,
+  stdio: 'inherit',
+});
+if (crds.status !== 0) process.exitCode = 1;

@@ -2,7 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { apiVersionOf, type Kind } from '../model/kinds.ts';
 import type { AnyObject } from '../model/types.ts';
 import type { DeleteRequest } from './deletion.ts';
-import { coreVersions, group, groupList, isReadOnly, resourceList } from './discovery.ts';
+import {
+  aggregated,
+  aggregatedType,
+  aggregatedVersion,
+  coreVersions,
+  group,
+  groupList,
+  isReadOnly,
+  resourceList,
+} from './discovery.ts';
 import { badRequest, methodNotAllowed, noSuchResource, unsupportedMediaType } from './failure.ts';
 import { type Filter, makeFilter } from './filter.ts';
 import { contentType, readBody, sendJson } from './http.ts';
@@ -61,6 +70,12 @@ export class Api {
     const answer = describe(route);
     if (answer === undefined) throw noSuchResource();
     if (request.method !== 'GET') throw methodNotAllowed();
+    response.setHeader('vary', 'accept');
+    const version = aggregatedVersion(request.headers.accept ?? '');
+    if (version !== undefined && (route.to === 'core-versions' || route.to === 'group-list')) {
+      const whole = aggregated(version, route.to === 'group-list' ? 'apis' : 'api');
+      return sendJson(response, 200, whole, aggregatedType(version));
+    }
     sendJson(response, 200, answer);
   }
 

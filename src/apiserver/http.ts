@@ -69,9 +69,13 @@ function isTooDeep(value: unknown): boolean {
 }
 
 /** Answers with JSON. */
-export function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  const body = Buffer.from(`${JSON.stringify(value)}\n`);
-  response.writeHead(status, { 'content-type': JSON_TYPE, 'content-length': body.length });
+export function sendJson(response: ServerResponse, status: number, value: unknown, type = JSON_TYPE): void {
+  sendBytes(response, status, Buffer.from(`${JSON.stringify(value)}\n`), type);
+}
+
+/** Answers with bytes of any media type. */
+export function sendBytes(response: ServerResponse, status: number, body: Buffer, type: string): void {
+  response.writeHead(status, { 'content-type': type, 'content-length': body.length });
   response.end(body);
 }
 

@@ -13,7 +13,7 @@ import {
   notFound,
   unsupportedMediaType,
 } from './failure.ts';
-import { applyPatch, PATCH_TYPES } from './patch/apply.ts';
+import { applyPatch, patchTypesOf } from './patch/apply.ts';
 import { isObject, type JsonObject, jsonEqual, withoutNulls } from './patch/json.ts';
 import type { Store } from './store.ts';
 import { timestamp } from './time.ts';
@@ -113,7 +113,7 @@ export class Registry {
     return this.#replace(key, subresource, old, object, request);
   }
 
-  /** @param contentType one of {@link PATCH_TYPES} */
+  /** @param contentType one of {@link patchTypesOf} */
   patch(
     key: ObjectKey,
     subresource: Subresource,
@@ -121,7 +121,7 @@ export class Registry {
     patch: unknown,
     request: WriteRequest,
   ): AnyObject {
-    const accepted = key.kind.custom ? PATCH_TYPES.filter(type => !type.includes('strategic')) : PATCH_TYPES;
+    const accepted = patchTypesOf(key.kind);
     if (!accepted.includes(contentType)) throw unsupportedMediaType(accepted);
     const old = this.get(key);
     const target = { ...old, apiVersion: apiVersionOf(key.kind, request.version) };

@@ -9,10 +9,12 @@ import type { Logger } from '../base/log.ts';
 import { packageVersion } from '../base/paths.ts';
 import { Api } from './api.ts';
 import { createServerCertificate, loadAuthority } from './certificates.ts';
+import { publishDefinitions } from './definitions.ts';
 import { ApiFailure, noSuchResource } from './failure.ts';
 import { sendJson, sendText } from './http.ts';
 import { lockState } from './lock.ts';
 import { createInitialNamespaces, runNamespaceLifecycle } from './namespaces.ts';
+import { answerOpenApi } from './openapi/index.ts';
 import { Registry } from './registry.ts';
 import { Store } from './store.ts';
 
@@ -69,6 +71,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     closers.push(() => store.close());
     const registry = new Registry(store);
     createInitialNamespaces(store, registry);
+    publishDefinitions(store);
     closers.push(runNamespaceLifecycle(store, registry, log));
     const bookmarkIntervalMs = options.bookmarkIntervalMs ?? BOOKMARK_INTERVAL_MS;
     const api = new Api({ store, registry, bookmarkIntervalMs });
@@ -144,9 +147,20 @@ async function answer(api: Api, request: IncomingMessage, response: ServerRespon
       return sendJson(response, 200, versionInfo());
     case '/':
       return sendJson(response, 200, {
-        paths: ['/api', '/api/v1', '/apis', '/healthz', '/livez', '/readyz', '/version'],
+        paths: [
+          '/api',
+          '/api/v1',
+          '/apis',
+          '/healthz',
+          '/livez',
+          '/openapi/v2',
+          '/openapi/v3',
+          '/readyz',
+          '/version',
+        ],
       });
   }
+  if (answerOpenApi(request, response, url.pathname)) return;
   if (!url.pathname.startsWith('/api')) throw noSuchResource();
   await api.handle(request, response, url);
 }

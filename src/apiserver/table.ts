@@ -1,4 +1,4 @@
-import { cellText } from '../model/columns.ts';
+import { cellText, leadsWithName } from '../model/columns.ts';
 import type { Kind } from '../model/kinds.ts';
 import type { AnyObject } from '../model/types.ts';
 
@@ -13,18 +13,23 @@ export function table(
   include: IncludeObject,
   now: Date,
 ): object {
+  const leads = leadsWithName(kind.kind);
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',
     metadata,
     columnDefinitions: [
-      {
-        name: 'Name',
-        type: 'string',
-        format: 'name',
-        description: 'Name must be unique within a namespace.',
-        priority: 0,
-      },
+      ...(leads
+        ? [
+            {
+              name: 'Name',
+              type: 'string',
+              format: 'name',
+              description: 'Name must be unique within a namespace.',
+              priority: 0,
+            },
+          ]
+        : []),
       ...kind.columns.map(({ name, type, priority }) => ({
         name,
         type: type === 'date' ? 'string' : type,
@@ -34,7 +39,10 @@ export function table(
       })),
     ],
     rows: objects.map(object => ({
-      cells: [object.metadata.name, ...kind.columns.map(column => cellText(column, object, now))],
+      cells: [
+        ...(leads ? [object.metadata.name] : []),
+        ...kind.columns.map(column => cellText(column, object, now)),
+      ],
       ...(include !== 'None' && { object: include === 'Object' ? object : partial(object) }),
     })),
   };

@@ -1,11 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
+import { crdSchemaOf, transitionFaults } from '../model/crd/index.ts';
 import type { Kind } from '../model/kinds.ts';
-import type { AnyObject, CiliumPodIPPool, Deployment, Pod, ReplicaSet, Service } from '../model/types.ts';
+import type { AnyObject, Deployment, Pod, ReplicaSet, Service } from '../model/types.ts';
 import type { FieldFault } from './failure.ts';
+import { brokenRule } from './validate.ts';
 
 /** What may not change in an object that exists. Both objects are of the right structure. Pure. */
 export function updateFaults(kind: Kind, next: AnyObject, old: AnyObject): FieldFault[] {
-  return [...finalizerFaults(next, old), ...(RULES[kind.kind]?.(next as never, old as never) ?? [])];
+  const custom = kind.custom ? transitionFaults(crdSchemaOf(kind), next, old).map(brokenRule) : [];
+  return [
+    ...finalizerFaults(next, old),
+    ...custom,
+    ...(RULES[kind.kind]?.(next as never, old as never) ?? []),
+  ];
 }
 
 const RULES: Record<string, (next: never, old: never) => FieldFault[]> = {
@@ -32,20 +39,7 @@ const RULES: Record<string, (next: never, old: never) => FieldFault[]> = {
     old['immutable'] === true && !isDeepStrictEqual(dataOf(next), dataOf(old))
       ? [{ field: 'data', type: 'Forbidden', detail: 'field is immutable when `immutable` is set' }]
       : [],
-  CiliumIdentity: (next: AnyObject, old: AnyObject) =>
-    immutable('security-labels', next['security-labels'], old['security-labels']),
-  CiliumPodIPPool: (next: CiliumPodIPPool, old: CiliumPodIPPool) => [
-    ...maskFaults('spec.ipv4', next.spec.ipv4, old.spec.ipv4),
-    ...maskFaults('spec.ipv6', next.spec.ipv6, old.spec.ipv6),
-  ],
 };
-
-type PoolFamily = { maskSize: number } | undefined;
-
-// Blocks of the old size are in use: the operator could neither find nor free them under another.
-function maskFaults(field: string, next: PoolFamily, old: PoolFamily): FieldFault[] {
-  return next && old ? immutable(`${field}.maskSize`, next.maskSize, old.maskSize) : [];
-}
 
 function immutable(field: string, next: unknown, old: unknown): FieldFault[] {
   if (isDeepStrictEqual(next, old)) return [];

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { crdSchemaOf, ruleFaults } from '../model/crd/index.ts';
 import type { Kind } from '../model/kinds.ts';
 import { messageOfKind } from '../model/kubernetes/fields.ts';
 import { checkStructure } from '../model/kubernetes/structure.ts';
@@ -30,6 +31,7 @@ export function validate(kind: Kind, object: AnyObject): Verdict {
 
   const kept = { ...(body?.data ?? known), apiVersion: object.apiVersion, kind: object.kind } as AnyObject;
   kept.metadata = metadata.data as AnyObject['metadata'];
+  if (kind.custom) faults.push(...ruleFaults(crdSchemaOf(kind), kept).map(brokenRule));
   return { faults, object: kept, unknown: missingFields(object, kept, '') };
 }
 
@@ -43,6 +45,12 @@ function knownFields(kind: Kind, object: AnyObject, faults: FieldFault[]): objec
     faults.push(wrongType(fieldName(path), value, expected));
   }
   return { ...(found.kept as object), metadata };
+}
+
+/** A broken rule of a CustomResourceDefinition in Kubernetes' words: of lists and objects only the type is shown. */
+export function brokenRule({ path, message, value }: ReturnType<typeof ruleFaults>[number]): FieldFault {
+  const shown = typeof value === 'object' ? typeName(value) : value;
+  return { field: fieldName(path), type: 'Invalid value', value: shown, detail: message };
 }
 
 function wrongType(field: string, value: unknown, expected: string): FieldFault {
@@ -88,6 +96,14 @@ function toFault(issue: z.core.$ZodIssue, root: unknown, path: Path): FieldFault
       const params = issue.params ?? {};
       const type = (params['type'] as FieldFault['type'] | undefined) ?? 'Invalid value';
       const shown = 'value' in params ? params['value'] : value;
+      if (issue.message.startsWith('must be of type')) {
+        return {
+          field,
+          type,
+          value: shown,
+          detail: `${field} in body ${issue.message}: ${JSON.stringify(shown)}`,
+        };
+      }
       return { field, type, value: shown, ...(issue.message !== '' && { detail: issue.message }) };
     }
     default:

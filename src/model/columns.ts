@@ -6,6 +6,8 @@ export interface TableColumn {
   type: 'string' | 'integer' | 'boolean' | 'date';
   /** 0 is always shown, 1 only in the wide form. */
   priority: 0 | 1;
+  /** Where a CustomResourceDefinition says that the value is; only columns of custom kinds have one. */
+  jsonPath?: string;
   /** The cell, undefined where the object has nothing to show. A date is an RFC 3339 text. Never throws. */
   value(object: unknown): string | number | boolean | undefined;
 }
@@ -13,6 +15,8 @@ export interface TableColumn {
 /** What a cell reads: ages instead of dates, `<none>` or `<unknown>` instead of nothing. */
 export function cellText(column: TableColumn, object: unknown, now: Date): string | number | boolean {
   const value = column.value(object);
+  // A server leaves cells of custom kinds empty, as it does not know what nothing means to them.
+  if (column.jsonPath !== undefined && value === undefined) return column.type === 'date' ? '<unknown>' : '';
   if (column.type !== 'date') return value ?? (column.type === 'string' ? '<none>' : '');
   return typeof value === 'string' ? humanDuration(now.getTime() - Date.parse(value)) : '<unknown>';
 }
@@ -70,9 +74,33 @@ function column(
   };
 }
 
+/** A column of a custom kind. */
+function field(
+  name: string,
+  jsonPath: string,
+  options: { type?: TableColumn['type']; wide?: boolean } = {},
+): TableColumn {
+  return { ...column(name, parseJsonPath(jsonPath), options), jsonPath };
+}
+
+/** The subset of JSONPath that columns of custom kinds use: `.a.b`, `[0]`, `[?(@.type=="X")]`, `\\.` for a dot in a name. */
+function parseJsonPath(text: string): (object: unknown) => Value {
+  const steps = [...text.matchAll(/\.((?:\\.|[^.[\\])+)|\[(\d+)\]|\[\?\(@\.(\w+)=="([^"]*)"\)\]/g)];
+  return object => {
+    let value = object as Loose | undefined;
+    for (const [, name, index, key, wanted] of steps) {
+      if (key !== undefined) value = value?.['find']?.((item: Loose) => item[key] === wanted);
+      else value = value?.[index ?? name!.replaceAll('\\', '')];
+    }
+    return typeof value === 'object' ? undefined : (value as Value);
+  };
+}
+
 const AGE = column('Age', at('metadata', 'creationTimestamp'), { type: 'date' });
+const CUSTOM_AGE = field('Age', '.metadata.creationTimestamp', { type: 'date' });
 const WIDE = { wide: true };
 const INTEGER = { type: 'integer' } as const;
+const DATE = { type: 'date' } as const;
 
 interface Loose {
   // biome-ignore lint/suspicious/noExplicitAny: cells read objects of any shape, and `column` catches what goes wrong
@@ -95,12 +123,12 @@ const COLUMNS: Record<string, TableColumn[]> = {
   Pod: [
     column('Ready', podReady),
     column('Status', podReason),
-    column('Restarts', (pod: Pod) => String(total(pod.status?.containerStatuses ?? [], s => s.restartCount))),
+    column('Restarts', podRestarts),
     AGE,
     column('IP', at('status', 'podIP'), WIDE),
     column('Node', at('spec', 'nodeName'), WIDE),
     column('Nominated Node', at('status', 'nominatedNodeName'), WIDE),
-    column('Readiness Gates', () => undefined, WIDE),
+    column('Readiness Gates', podReadinessGates, WIDE),
   ],
   ConfigMap: [column('Data', (map: Loose) => count(map['data']) + count(map['binaryData'])), AGE],
   ServiceAccount: [column('Secrets', (account: Loose) => (account['secrets'] ?? []).length, INTEGER), AGE],
@@ -116,12 +144,10 @@ const COLUMNS: Record<string, TableColumn[]> = {
   ],
   Endpoints: [
     column('Endpoints', (endpoints: Loose) =>
-      list(
+      firstFew(
         (endpoints['subsets'] ?? []).flatMap((subset: Loose) =>
           (subset['ports'] ?? [{}]).flatMap((port: Loose) =>
-            (subset['addresses'] ?? []).map((a: Loose) =>
-              port['port'] ? `${a['ip']}:${port['port']}` : a['ip'],
-            ),
+            (subset['addresses'] ?? []).map((a: Loose) => joinHostPort(a['ip'], port['port'])),
           ),
         ),
       ),
@@ -130,25 +156,35 @@ const COLUMNS: Record<string, TableColumn[]> = {
   ],
   EndpointSlice: [
     column('AddressType', at('addressType')),
-    column('Ports', (slice: Loose) => list((slice['ports'] ?? []).map((port: Loose) => port['port']))),
-    column('Endpoints', (slice: Loose) =>
-      list((slice['endpoints'] ?? []).flatMap((e: Loose) => e['addresses'])),
+    column(
+      'Ports',
+      (slice: Loose) => firstFew((slice['ports'] ?? []).map((p: Loose) => p['port'])) ?? '<unset>',
+    ),
+    column(
+      'Endpoints',
+      (slice: Loose) =>
+        firstFew((slice['endpoints'] ?? []).flatMap((e: Loose) => e['addresses'])) ?? '<unset>',
     ),
     AGE,
   ],
   Event: [
     column(
       'Last Seen',
-      (e: Loose) => e['lastTimestamp'] ?? e['eventTime'] ?? e['metadata'].creationTimestamp,
-      {
-        type: 'date',
-      },
+      (e: Loose) => e['series']?.lastObservedTime ?? e['lastTimestamp'] ?? firstSeen(e),
+      DATE,
     ),
     column('Type', at('type')),
     column('Reason', at('reason')),
-    column('Object', (e: Loose) => `${e['involvedObject'].kind?.toLowerCase()}/${e['involvedObject'].name}`),
-    column('Source', at('source', 'component'), WIDE),
-    column('Message', (e: Loose) => e['message']?.trim()),
+    column('Object', (e: Loose) => {
+      const { kind, name } = e['involvedObject'];
+      return name ? `${kind?.toLowerCase()}/${name}` : kind?.toLowerCase();
+    }),
+    column('Subobject', (e: Loose) => e['involvedObject'].fieldPath ?? '', WIDE),
+    column('Source', (e: Loose) => eventSource(e), WIDE),
+    column('Message', (e: Loose) => e['message']?.trim() ?? ''),
+    column('First Seen', firstSeen, { ...DATE, ...WIDE }),
+    column('Count', (e: Loose) => e['series']?.count ?? e['count'] ?? 1, { ...INTEGER, ...WIDE }),
+    column('Name', at('metadata', 'name'), WIDE),
   ],
   Lease: [column('Holder', at('spec', 'holderIdentity')), AGE],
   Deployment: [
@@ -165,33 +201,38 @@ const COLUMNS: Record<string, TableColumn[]> = {
     AGE,
     ...templateColumns(),
   ],
-  NetworkPolicy: [column('Pod-Selector', (p: Loose) => labelText(p['spec'].podSelector?.matchLabels)), AGE],
+  NetworkPolicy: [column('Pod-Selector', (p: Loose) => selectorText(p['spec'].podSelector)), AGE],
   CustomResourceDefinition: [column('Created At', at('metadata', 'creationTimestamp'))],
   CiliumNode: [
-    column('CiliumInternalIP', (node: Loose) => ciliumAddress(node, 'CiliumInternalIP')),
-    column('InternalIP', (node: Loose) => ciliumAddress(node, 'InternalIP')),
-    AGE,
+    field('CiliumInternalIP', '.spec.addresses[?(@.type=="CiliumInternalIP")].ip'),
+    field('InternalIP', '.spec.addresses[?(@.type=="InternalIP")].ip'),
+    CUSTOM_AGE,
   ],
   CiliumEndpoint: [
-    column('Security Identity', at('status', 'identity', 'id'), INTEGER),
-    column('Ingress Enforcement', at('status', 'policy', 'ingress', 'state'), WIDE),
-    column('Egress Enforcement', at('status', 'policy', 'egress', 'state'), WIDE),
-    column('Endpoint State', at('status', 'state')),
-    column('IPv4', at('status', 'networking', 'addressing', 0, 'ipv4')),
-    column('IPv6', at('status', 'networking', 'addressing', 0, 'ipv6')),
+    field('Security Identity', '.status.identity.id', INTEGER),
+    field('Ingress Enforcement', '.status.policy.ingress.state', WIDE),
+    field('Egress Enforcement', '.status.policy.egress.state', WIDE),
+    field('Endpoint State', '.status.state'),
+    field('IPv4', '.status.networking.addressing[0].ipv4'),
+    field('IPv6', '.status.networking.addressing[0].ipv6'),
   ],
-  CiliumIdentity: [column('Namespace', at('metadata', 'labels', 'io.kubernetes.pod.namespace')), AGE],
+  CiliumIdentity: [field('Namespace', '.metadata.labels.io\\.kubernetes\\.pod\\.namespace'), CUSTOM_AGE],
   CiliumLoadBalancerIPPool: [
-    column('Disabled', at('spec', 'disabled'), { type: 'boolean' }),
-    column('Conflicting', (pool: Loose) => condition(pool, 'cilium.io/PoolConflict')?.['status']),
-    column('IPs Available', (pool: Loose) => condition(pool, 'cilium.io/IPsAvailable')?.['message']),
-    AGE,
+    field('Disabled', '.spec.disabled', { type: 'boolean' }),
+    field('Conflicting', '.status.conditions[?(@.type=="cilium.io/PoolConflict")].status'),
+    field('IPs Available', '.status.conditions[?(@.type=="cilium.io/IPsAvailable")].message'),
+    CUSTOM_AGE,
   ],
 };
 
-/** Columns of a kind, without NAME and NAMESPACE, which every kind has. */
+/** Whether tables of a kind begin with the name: events bear names that say nothing. */
+export function leadsWithName(kind: string): boolean {
+  return kind !== 'Event';
+}
+
+/** Columns of a kind, without NAME (see {@link leadsWithName}) and NAMESPACE. */
 export function columns(kind: string): readonly TableColumn[] {
-  return COLUMNS[kind] ?? [AGE];
+  return COLUMNS[kind] ?? [kind.startsWith('Cilium') ? CUSTOM_AGE : AGE];
 }
 
 function templateColumns(): TableColumn[] {
@@ -199,13 +240,30 @@ function templateColumns(): TableColumn[] {
   return [
     column('Containers', (o: Loose) => list(containers(o).map(c => c.name)), WIDE),
     column('Images', (o: Loose) => list(containers(o).map(c => c.image)), WIDE),
-    column('Selector', (o: Loose) => labelText(o['spec'].selector?.matchLabels), WIDE),
+    column('Selector', (o: Loose) => selectorText(o['spec'].selector), WIDE),
   ];
 }
 
 function podReady({ spec, status }: Pod): string {
   const ready = (status?.containerStatuses ?? []).filter(container => container.ready).length;
   return `${ready}/${spec.containers.length}`;
+}
+
+function podRestarts({ status }: Pod, now = Date.now()): string {
+  const statuses = status?.containerStatuses ?? [];
+  const count = total(statuses, container => container.restartCount);
+  const ends = statuses.map(container => Date.parse(container.lastState?.terminated?.finishedAt ?? ''));
+  const last = Math.max(...ends.filter(time => !Number.isNaN(time)));
+  return count > 0 && Number.isFinite(last) ? `${count} (${humanDuration(now - last)} ago)` : String(count);
+}
+
+function podReadinessGates({ spec, status }: Pod): string | undefined {
+  const gates = (spec['readinessGates'] ?? []) as { conditionType: string }[];
+  if (gates.length === 0) return undefined;
+  const ready = gates.filter(gate =>
+    status?.conditions?.some(one => one.type === gate.conditionType && one.status === 'True'),
+  );
+  return `${ready.length}/${gates.length}`;
 }
 
 /** The STATUS of a pod: the most telling of phase, container reasons and deletion, as kubectl has it. */
@@ -244,10 +302,6 @@ function nodeAddress(node: Loose, type: string): string | undefined {
   return node['status']?.addresses?.find((address: Loose) => address['type'] === type)?.address;
 }
 
-function ciliumAddress(node: Loose, type: string): string | undefined {
-  return node['spec'].addresses?.find((address: Loose) => address['type'] === type)?.ip;
-}
-
 function serviceExternal({ spec, status }: Loose): string | undefined {
   if (spec.type === 'ExternalName') return spec.externalName;
   const assigned = (status?.loadBalancer?.ingress ?? []).map((i: Loose) => i['ip'] ?? i['hostname']);
@@ -261,6 +315,38 @@ function portPair(port: Loose): string {
 
 function condition(object: Loose, type: string): Loose | undefined {
   return object['status']?.conditions?.find((entry: Loose) => entry['type'] === type);
+}
+
+/** `a=b,c in (d,e),!f` */
+function selectorText(selector: Loose | undefined): string | undefined {
+  const exact = Object.entries(selector?.['matchLabels'] ?? {}).map(([key, value]) => `${key}=${value}`);
+  const others = (selector?.['matchExpressions'] ?? []).map(({ key, operator, values = [] }: Loose) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator.toLowerCase()} (${[...values].sort().join(',')})`;
+  });
+  return list([...exact, ...others].sort());
+}
+
+/** Kubernetes shows three of a list and counts the others. */
+function firstFew(values: unknown[]): string | undefined {
+  if (values.length <= 3) return list(values);
+  return `${values.slice(0, 3).join(',')} + ${values.length - 3} more...`;
+}
+
+function joinHostPort(host: string, port: number | undefined): string {
+  if (port === undefined) return host;
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function firstSeen(event: Loose): string | undefined {
+  return event['firstTimestamp'] ?? event['eventTime'] ?? event['metadata'].creationTimestamp;
+}
+
+function eventSource(event: Loose): string {
+  const component = event['source']?.component ?? event['reportingComponent'] ?? '';
+  const host = event['source']?.host ?? event['reportingInstance'];
+  return host ? `${component}, ${host}` : component;
 }
 
 function labelText(labels: Record<string, string> | undefined): string | undefined {

@@ -15,6 +15,11 @@ const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
 /** The media types of patches that are understood. */
 export const PATCH_TYPES: readonly string[] = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH];
 
+/** The media types of patches that objects of a kind take: how lists of custom kinds merge, nobody knows. */
+export function patchTypesOf(kind: Kind): readonly string[] {
+  return kind.custom ? PATCH_TYPES.filter(type => type !== STRATEGIC_PATCH) : PATCH_TYPES;
+}
+
 /**
  * Applies a patch to an object of a kind. Pure.
  * @throws ApiFailure 400 when the patch is malformed, 422 when it does not apply to this object

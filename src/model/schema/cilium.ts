@@ -3,16 +3,20 @@ import {
   cidr,
   condition,
   ip,
-  ipv4Cidr,
   ipv4OrEmpty,
-  ipv6Cidr,
   ipv6OrEmpty,
   labelSelector,
   nonEmpty,
+  rules,
   stringMap,
 } from './common.ts';
 
 /** Cilium's kinds without apiVersion, kind and metadata. Fields that are not named here are not kept. */
+
+/** The most ranges of a pool: what a rule about each two of them may cost in Kubernetes sets it. */
+const MAX_RANGES = 100;
+/** `ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128` */
+const LONGEST_CIDR = 43;
 
 const allocation = z.object({ owner: z.string().optional(), resource: z.string().optional() });
 const addresses = z.object({ ipv4: ipv4OrEmpty.optional(), ipv6: ipv6OrEmpty.optional() });
@@ -147,13 +151,69 @@ export const ciliumEndpoint = z.object({
     .optional(),
 });
 
-export const ciliumIdentity = z.object({ 'security-labels': stringMap });
+export const ciliumIdentity = z.object({
+  'security-labels': z
+    .record(z.string(), z.string())
+    .describe('Labels, each with its source before it (`k8s:app`), that endpoints of this identity have.')
+    .meta(rules({ rule: 'self == oldSelf', message: 'field is immutable' })),
+});
+
+function poolFamily(family: 4 | 6, widestMask: number) {
+  const range = cidr.max(LONGEST_CIDR).meta(
+    rules(
+      {
+        rule: `!isCIDR(self) || cidr(self).ip().family() == ${family}`,
+        message: `must be an IPv${family} range`,
+      },
+      {
+        rule: '!isCIDR(self) || cidr(self) == cidr(self).masked()',
+        message: 'must not have bits set behind the prefix',
+      },
+    ),
+  );
+  const cidrs = z
+    .array(range)
+    .min(1)
+    .max(MAX_RANGES)
+    .describe(
+      'Ranges that blocks are cut from, in this order. More may be appended; those that are there stay.',
+    )
+    .meta(
+      rules(
+        {
+          rule: '!self.all(a, isCIDR(a)) || self.all(a, self.exists_one(b, cidr(a).containsCIDR(b) || cidr(b).containsCIDR(a)))',
+          message: 'ranges must not overlap',
+        },
+        { rule: 'oldSelf.all(a, a in self)', message: 'ranges can be appended, but not removed or changed' },
+      ),
+    );
+  const maskSize = z
+    .int()
+    .min(1)
+    .max(widestMask)
+    .describe('Prefix length of the blocks that nodes get. Cannot be changed.')
+    .meta(rules({ rule: 'self == oldSelf', message: 'maskSize is immutable' }));
+  return z.object({ cidrs, maskSize }).meta(
+    rules({
+      rule: 'self.cidrs.all(a, !isCIDR(a) || cidr(a).prefixLength() <= self.maskSize)',
+      message: 'blocks must not be larger than the ranges that they are cut from',
+      fieldPath: '.maskSize',
+    }),
+  );
+}
 
 export const ciliumPodIpPool = z.object({
-  spec: z.object({
-    ipv4: z.object({ cidrs: z.array(ipv4Cidr).min(1), maskSize: z.int().min(1).max(32) }).optional(),
-    ipv6: z.object({ cidrs: z.array(ipv6Cidr).min(1), maskSize: z.int().min(1).max(128) }).optional(),
-  }),
+  spec: z
+    .object({
+      ipv4: poolFamily(4, 32).optional(),
+      ipv6: poolFamily(6, 128).optional(),
+    })
+    .meta(
+      rules(
+        { rule: '!has(oldSelf.ipv4) || has(self.ipv4)', message: 'ipv4 cannot be removed' },
+        { rule: '!has(oldSelf.ipv6) || has(self.ipv6)', message: 'ipv6 cannot be removed' },
+      ),
+    ),
   status: conditions.optional(),
 });
 
@@ -161,12 +221,28 @@ export const ciliumNodeConfig = z.object({
   spec: z.object({ defaults: stringMap, nodeSelector: labelSelector }),
 });
 
-const loadBalancerBlock = z.object({ cidr: cidr.optional(), start: ip.optional(), stop: ip.optional() });
+/** Every address and range is shorter: that bounds what rules may cost in Kubernetes. */
+const shortIp = ip.max(LONGEST_CIDR).optional();
+const loadBalancerBlock = z
+  .object({ cidr: cidr.max(LONGEST_CIDR).optional(), start: shortIp, stop: shortIp })
+  .meta(
+    rules(
+      {
+        rule: 'has(self.cidr) ? !has(self.start) && !has(self.stop) : has(self.start)',
+        message: 'must have either cidr, or start and perhaps stop',
+      },
+      {
+        rule: '!has(self.start) || !has(self.stop) || !isIP(self.start) || !isIP(self.stop) || ip(self.start).family() == ip(self.stop).family()',
+        message: 'start and stop must be of one family',
+        fieldPath: '.stop',
+      },
+    ),
+  );
 
 export const ciliumLoadBalancerIpPool = z.object({
   spec: z.object({
-    blocks: z.array(loadBalancerBlock).optional(),
-    cidrs: z.array(loadBalancerBlock).optional(),
+    blocks: z.array(loadBalancerBlock).max(MAX_RANGES).optional(),
+    cidrs: z.array(loadBalancerBlock).max(MAX_RANGES).optional(),
     serviceSelector: labelSelector.optional(),
     allowFirstLastIPs: z.enum(['Yes', 'No']).optional(),
     disabled: z.boolean().optional(),

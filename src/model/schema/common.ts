@@ -46,6 +46,16 @@ const labelValueRule: TextRule = text =>
     ? undefined
     : "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
+/**
+ * What {@link import('../crd/json-schema.ts').ValidationRule} says of a schema: part of the kind's CustomResourceDefinition
+ * for Kubernetes, and evaluated by the embedded server.
+ */
+export function rules(
+  ...list: { rule: string; message: string; fieldPath?: string }[]
+): Record<string, unknown> {
+  return { 'x-kubernetes-validations': list };
+}
+
 /** A string under a rule. */
 export function text(rule: TextRule): z.ZodString {
   return z.string().check(context => {
@@ -69,7 +79,9 @@ function succeeds(parse: () => unknown): boolean {
 
 export const ipv4 = formatted('ipv4', isIpv4);
 export const ipv6 = formatted('ipv6', isIpv6);
-export const ip = formatted('ip', value => isIpv4(value) || isIpv6(value));
+export const ip = text(value => (isIpv4(value) || isIpv6(value) ? undefined : 'must be of type ip')).meta({
+  anyOf: [{ format: 'ipv4' }, { format: 'ipv6' }],
+});
 /** Also the empty text, which Cilium writes for an address that is not there. */
 export const ipv4OrEmpty = text(value =>
   value === '' || isIpv4(value) ? undefined : 'must be of type ipv4',
@@ -78,12 +90,6 @@ export const ipv6OrEmpty = text(value =>
   value === '' || isIpv6(value) ? undefined : 'must be of type ipv6',
 );
 /** Host bits may be set, as Kubernetes' format `cidr` has it. */
-export const ipv4Cidr = formatted('cidr', value =>
-  succeeds(() => parseIpv4Cidr(value, { hostBits: 'clear' })),
-);
-export const ipv6Cidr = formatted('cidr', value =>
-  succeeds(() => parseIpv6Cidr(value, { hostBits: 'clear' })),
-);
 export const cidr = formatted(
   'cidr',
   value =>
