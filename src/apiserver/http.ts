@@ -2,11 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse as parseYaml } from 'yaml';
 import { messageOf } from '../base/errors.ts';
 import { ApiFailure, badRequest, unsupportedMediaType } from './failure.ts';
+import { isTooDeep, MAX_DEPTH } from './patch/json.ts';
 import { decodeProtobuf, PROTOBUF_TYPE } from './protobuf/decode.ts';
 
 const MAX_BODY_BYTES = 3 << 20;
-/** No object of any kind comes near. */
-const MAX_DEPTH = 200;
 /** In YAML a few lines of aliases can stand for gigabytes. */
 const MAX_ALIASES = 100;
 const JSON_TYPE = 'application/json';
@@ -56,16 +55,6 @@ function parseBody(type: string, bytes: Buffer, accepted: readonly string[]): un
     if (error instanceof ApiFailure) throw error;
     throw badRequest(`the body of the request cannot be read: ${messageOf(error)}`);
   }
-}
-
-/** Without recursion: whoever sends a body must not choose how deep our stack goes. */
-function isTooDeep(value: unknown): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return true;
-    level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
-  }
-  return false;
 }
 
 /** Answers with JSON. */

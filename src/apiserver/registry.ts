@@ -14,7 +14,7 @@ import {
   unsupportedMediaType,
 } from './failure.ts';
 import { applyPatch, patchTypesOf } from './patch/apply.ts';
-import { isObject, type JsonObject, jsonEqual, withoutNulls } from './patch/json.ts';
+import { isObject, isTooDeep, type JsonObject, jsonEqual, MAX_DEPTH, withoutNulls } from './patch/json.ts';
 import type { Store } from './store.ts';
 import { timestamp } from './time.ts';
 import { validate } from './validate.ts';
@@ -126,6 +126,7 @@ export class Registry {
     const old = this.get(key);
     const target = { ...old, apiVersion: apiVersionOf(key.kind, request.version) };
     const patched = applyPatch(key.kind, target as unknown as JsonObject, contentType, patch);
+    if (isTooDeep(patched)) throw badRequest(`the patched object is nested deeper than ${MAX_DEPTH} levels`);
     const object = this.#accept(key.kind, key.namespace, patched, request);
     if (object.metadata.name !== key.name) {
       throw invalid(key.kind, key.name, [

@@ -9,8 +9,10 @@ interface Operation {
 }
 
 const OPERATIONS = ['add', 'remove', 'replace', 'move', 'copy', 'test'];
-/** An operation can double a document: so many are more than anybody needs. Kubernetes has the same bound. */
+/** So many are more than anybody needs. Kubernetes has the same bound. */
 const MAX_OPERATIONS = 10_000;
+/** A copy can double a document, so forty of them could fill any memory. Kubernetes bounds the sum as well. */
+const MAX_COPIED_CHARS = 3 << 20;
 
 /**
  * Applies a JSON patch (RFC 6902), all of it or nothing. Pure.
@@ -20,7 +22,12 @@ export function applyJsonPatch(document: Json, patch: unknown): Json {
   const operations = parseOperations(patch);
   // One holder around the document, so that the whole of it is a field like any other.
   const holder: JsonObject = { document: structuredClone(document) };
-  for (const operation of operations) applyOperation(holder, operation);
+  let copiedChars = 0;
+  for (const operation of operations) {
+    if (operation.op === 'copy') copiedChars += JSON.stringify(read(holder, operation.from!)).length;
+    if (copiedChars > MAX_COPIED_CHARS) throw malformed(`it copies more than ${MAX_COPIED_CHARS} characters`);
+    applyOperation(holder, operation);
+  }
   return holder['document']!;
 }
 

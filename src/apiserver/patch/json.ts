@@ -46,3 +46,16 @@ export function withoutNulls(value: Json): Json {
   }
   return result;
 }
+
+/** No object of any kind comes near. */
+export const MAX_DEPTH = 200;
+
+/** Whether a value is nested deeper than {@link MAX_DEPTH}. Without recursion: nobody else chooses how deep our stack goes. */
+export function isTooDeep(value: unknown): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
+}
