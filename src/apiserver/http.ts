@@ -1,13 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { parse as parseYaml } from 'yaml';
 import { messageOf } from '../base/errors.ts';
 import { ApiFailure, badRequest, unsupportedMediaType } from './failure.ts';
 import { isTooDeep, MAX_DEPTH } from './patch/json.ts';
 import { decodeProtobuf, PROTOBUF_TYPE } from './protobuf/decode.ts';
+import { parseYaml } from './yaml.ts';
 
 const MAX_BODY_BYTES = 3 << 20;
-/** In YAML a few lines of aliases can stand for gigabytes. */
-const MAX_ALIASES = 100;
 const JSON_TYPE = 'application/json';
 const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml'];
 
@@ -50,7 +48,7 @@ function parseBody(type: string, bytes: Buffer, accepted: readonly string[]): un
       return object;
     }
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return yaml ? parseYaml(text, { maxAliasCount: MAX_ALIASES }) : JSON.parse(text);
+    return yaml ? parseYaml(text) : JSON.parse(text);
   } catch (error) {
     if (error instanceof ApiFailure) throw error;
     throw badRequest(`the body of the request cannot be read: ${messageOf(error)}`);

@@ -46,6 +46,8 @@ const SUFFIX_LENGTH = 5;
 const LONGEST_BASE = 63 - SUFFIX_LENGTH;
 /** Namespaces that the cluster cannot be without. */
 const IMMORTAL_NAMESPACES = ['default', 'kube-system', 'kube-public'];
+/** What of metadata is read before everything is checked. */
+const TEXT_FIELDS = ['name', 'generateName', 'namespace', 'uid', 'resourceVersion'];
 /** Kubernetes' own kinds whose updates must name a resourceVersion, as all custom ones must. */
 const CONDITIONAL_KINDS = ['Lease'];
 
@@ -177,7 +179,7 @@ export class Registry {
     const expected = apiVersionOf(kind, request.version);
     if (name !== kind.kind || apiVersion !== expected) {
       throw badRequest(
-        `the API version in the data (${apiVersion}, Kind=${name}) does not match the expected API version (${expected}, Kind=${kind.kind})`,
+        `the API version in the data (${textOf(apiVersion)}, Kind=${name}) does not match the expected API version (${expected}, Kind=${kind.kind})`,
       );
     }
     const metadata = body['metadata'] ?? {};
@@ -185,6 +187,10 @@ export class Registry {
       throw invalid(kind, '', [
         { field: 'metadata', type: 'Invalid value', value: metadata, detail: 'must be an object' },
       ]);
+    }
+    for (const field of TEXT_FIELDS) {
+      if (typeof (metadata[field] ?? '') === 'string') continue;
+      throw badRequest(`metadata.${field} must be a string, not ${textOf(metadata[field])}`);
     }
     if ((metadata['namespace'] ?? namespace) !== namespace) {
       throw badRequest(
@@ -283,6 +289,11 @@ export class Registry {
       },
     ]);
   }
+}
+
+/** Any value of a client's as a short text: its own conversion to one is not to be trusted. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : String(JSON.stringify(value)).slice(0, 200);
 }
 
 function generateName(base: string): string {

@@ -184,11 +184,11 @@ const TYPES = [
   '',
 ];
 
-const request: fc.Arbitrary<Request> = fc
+const request: fc.Arbitrary<Request & { kind: Kind }> = fc
   .record({
     kind: kinds,
     method: fc.constantFrom('POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'OPTIONS'),
-    sub: fc.constantFrom('', '', '', '/status', '/scale', '/binding', '/eviction', '/nonsense'),
+    sub: fc.constantFrom('', '', '', '', '', '/status', '/scale', '/binding', '/eviction', '/nonsense'),
     query: fc.constantFrom(
       '',
       '',
@@ -219,12 +219,14 @@ const request: fc.Arbitrary<Request> = fc
     const properType = method === 'PATCH' ? PATCH_TYPES[steps.length % 3]! : 'application/json';
     const chosen = proper ? properType : type;
     const whole = JSON.stringify(
-      chosen.includes('json-patch') ? patch : mutate(sampleOf(kind, 'fuzz'), steps),
+      chosen.includes('json-patch')
+        ? patch
+        : mutate(sampleOf(kind, method === 'POST' ? 'other' : 'fuzz'), steps),
     );
     const path =
       pathOf(kind) +
       (method === 'POST' && !sub.startsWith('/b') && !sub.startsWith('/e') ? '' : `/fuzz${sub}`);
-    return { method, path: path + query, type: chosen, body: instead ?? Buffer.from(whole) };
+    return { kind, method, path: path + query, type: chosen, body: instead ?? Buffer.from(whole) };
   });
 
 async function checkStored(t: ExecutionContext, { socketPath }: TestServer): Promise<void> {
@@ -248,10 +250,16 @@ test('malformed objects at every verb', async t => {
   const { socketPath } = cluster;
   const seen = new Map<number, number>();
   await fc.assert(
-    fc.asyncProperty(kinds, request, async (kind, one) => {
+    fc.asyncProperty(request, async ({ kind, ...one }) => {
       // Something to change and to delete.
       const body = Buffer.from(JSON.stringify(sampleOf(kind, 'fuzz')));
       await send(socketPath, { method: 'POST', path: pathOf(kind), type: 'application/json', body });
+      await send(socketPath, {
+        method: 'DELETE',
+        path: `${pathOf(kind)}/other`,
+        type: 'application/json',
+        body: Buffer.alloc(0),
+      });
       const { status, text } = await send(socketPath, one);
       seen.set(status, (seen.get(status) ?? 0) + 1);
       const told = `${one.method} ${one.path} ${one.type}: ${status} ${text.slice(0, 500)}`;
@@ -299,4 +307,30 @@ test('a patch that doubles an object again and again is refused', async t => {
   });
   t.is(status, 400);
   t.regex(text, /copies more than/);
+});
+
+test('YAML that is nested without end, or stands for more than it says, is refused before it is composed', async t => {
+  const { socketPath } = await serve(t, scratch(t));
+  const post = (body: string) =>
+    send(socketPath, {
+      method: 'POST',
+      path: pathOf(findKind('cm')!),
+      type: 'application/yaml',
+      body: Buffer.from(body),
+    });
+  const blocks = Array.from({ length: 1000 }, (_, i) => `${' '.repeat(i)}a:\n`).join('');
+  for (const body of [
+    nested(100_000, '[', ']'),
+    '['.repeat(50_000),
+    '- '.repeat(20_000),
+    '? '.repeat(5000),
+    blocks,
+  ]) {
+    const { status, text } = await post(body);
+    t.is(status, 400, body.slice(0, 20));
+    t.regex(text, /nested deeper than 200 levels/, body.slice(0, 20));
+  }
+  for (const body of ['a: &a [*a, *a]', 'a: &a [x]\nb: *a']) t.regex((await post(body)).text, /has aliases/);
+  const deep = `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx: ${nested(100, '[', ']')}`;
+  t.is((await post(deep)).status, 201);
 });
