@@ -2,13 +2,15 @@
  * Measures the datapath and the agent beside what people would use instead, in interleaved rounds of one run: p50 of
  * short slices, client and server on one CPU, ratios within a round.
  *
- *   npm run bench [-- --quick] [--only ipam,scale,traffic,ebpf,ipcache] [--cpu N] [--output FILE]
+ *   npm run bench [-- --quick] [--only ipam,scale,apiserver,traffic,ebpf,ipcache] [--cpu N] [--output FILE]
  *
  * Nothing of the machine is touched but namespaces, labs and files of the bench's own, which it takes away again.
  */
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { apiserverLoad } from './apiserver.ts';
 import { inCgroups, PeerCgroups } from './cgroups.ts';
 import { packetTime } from './ebpf.ts';
 import { ipamCosts } from './ipam.ts';
@@ -21,7 +23,9 @@ import { interleave } from './rounds.ts';
 import { scaleCurve } from './scale.ts';
 import { connectionCases, type LabPods, roundTripCases, streamCases } from './traffic.ts';
 
-const PARTS = ['ipam', 'scale', 'traffic', 'ebpf', 'ipcache'];
+const PARTS = ['ipam', 'scale', 'apiserver', 'traffic', 'ebpf', 'ipcache'];
+/** Parts that need no lab. */
+const ALONE = ['ipam', 'scale', 'apiserver'];
 
 const NATIVE = [
   'routingMode=native',
@@ -44,6 +48,7 @@ const FULL = {
   pods: [10, 50, 250],
   entries: [1_000, 10_000, 100_000],
   nodes: 5_000,
+  serverMs: 10_000,
 };
 const QUICK = {
   rounds: 7,
@@ -56,6 +61,7 @@ const QUICK = {
   pods: [10, 50],
   entries: [1_000, 10_000, 100_000],
   nodes: 1_000,
+  serverMs: 3_000,
 };
 
 /** Above this load average the machine has other things to do than this. */
@@ -107,7 +113,14 @@ async function measure(
       plugins,
     });
   }
-  if (!only.some(part => part !== 'scale' && part !== 'ipam')) return;
+  if (only.includes('apiserver')) {
+    say('the embedded API server, state on the disk');
+    results.apiserver = await apiserverLoad({
+      folder: join(scratch.dir, 'apiserver'),
+      milliseconds: size.serverMs,
+    });
+  }
+  if (only.every(part => ALONE.includes(part))) return;
   say('three labs of two nodes (Host: BPF, Host: Legacy, VXLAN) and the peers');
   const bare = await setUpPeers(plugins, scratch);
   const [bpf, legacy, vxlan] = await Promise.all([

@@ -32,7 +32,7 @@ const ratio = (all: Outcome[] | undefined, key: string) => ({
 });
 
 function figures(results: Results): Figure[] {
-  const { roundTrip, connection, stream, packetTimes, scale } = results;
+  const { roundTrip, connection, stream, packetTimes, scale, apiserver } = results;
   const last = scale?.points.at(-1);
   const pods = last?.pods ?? 0;
   const micro = (ns: number | undefined) => (ns === undefined ? undefined : ns / 1000);
@@ -132,6 +132,21 @@ function figures(results: Results): Figure[] {
       most: 120,
       value: last && Math.max(last.memoryMb, last.restartedMemoryMb),
       peers: 'Cilium 204 with 50',
+    },
+    {
+      figure: 'API server: durable writes a second, 3 watchers',
+      unit: '',
+      digits: 0,
+      least: 1000,
+      value: apiserver?.throughput.writesPerSecond,
+      peers: '',
+    },
+    {
+      figure: 'API server: watch delay p99, 50 watchers, 100 writes/s',
+      ...ms,
+      most: 50,
+      value: apiserver?.delay.ms.p99,
+      peers: '',
     },
     {
       figure: 'clean node to first pod added',

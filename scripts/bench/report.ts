@@ -1,3 +1,4 @@
+import type { ApiserverResult } from './apiserver.ts';
 import type { PacketTime } from './ebpf.ts';
 import type { IpamResult } from './ipam.ts';
 import type { IpcachePoint } from './ipcache.ts';
@@ -13,6 +14,7 @@ export interface Results {
   readonly settings: Record<string, unknown>;
   ipam?: IpamResult;
   scale?: ScaleResult;
+  apiserver?: ApiserverResult;
   roundTrip?: Outcome[];
   connection?: Outcome[];
   stream?: Outcome[];
@@ -108,6 +110,20 @@ function ipcacheTable(points: readonly IpcachePoint[]): string {
   return `\nOver the entries of cilium_ipcache, native, Host: BPF (entries the cluster does not know)\n${table(head, rows)}`;
 }
 
+function apiserverTable({ throughput, delay, diskMs }: ApiserverResult): string {
+  const rows = [
+    [
+      `${throughput.writers} writers, ${throughput.watchers} watchers`,
+      fixed(throughput.writesPerSecond, 0),
+      '',
+      '',
+    ],
+    [`${delay.watchers} watchers`, fixed(delay.writesPerSecond, 0), fixed(delay.ms.p50), fixed(delay.ms.p99)],
+    ['the disk alone, a wait', '', fixed(diskMs.p50, 2), fixed(diskMs.p99, 2)],
+  ];
+  return `\nThe embedded API server, durable writes\n${table(['', 'writes/s', 'delay p50 ms', 'p99 ms'], rows)}`;
+}
+
 function noisyLine(results: Results): string {
   const measured = {
     'round trip': results.roundTrip,
@@ -148,6 +164,7 @@ export function report(results: Results): string {
     results.ipam ? ipamTable(results.ipam) : '',
     results.scale ? scaleTables(results.scale) : '',
     results.ipcache ? ipcacheTable(results.ipcache) : '',
+    results.apiserver ? apiserverTable(results.apiserver) : '',
     noisyLine(results),
     '\nptp, bridge and kernel VXLAN run without any firewall rule, service or conntrack: they are flattered.\n',
     `\nReach\n${table(['', 'measured', 'reach', '', 'peers, measured elsewhere'], reach)}`,

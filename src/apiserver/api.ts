@@ -90,8 +90,8 @@ export class Api {
     switch (request.method) {
       case 'GET': {
         const filter = filterOf(kind, namespace, undefined, query);
-        if (isWatch(query)) return this.#watch(exchange, kind, version, filter);
-        return this.#list(exchange, route, filter);
+        if (isWatch(query)) return await this.#watch(exchange, kind, version, filter);
+        return await this.#list(exchange, route, filter);
       }
       case 'POST': {
         writable(kind);
@@ -99,7 +99,7 @@ export class Api {
           throw badRequest('namespace is required to create an object');
         const body = await readBody(request);
         const object = this.#registry.create(kind, namespace, body, writeRequest(exchange, version));
-        return this.#send(exchange, 201, kind, version, object);
+        return await this.#send(exchange, 201, kind, version, object);
       }
       case 'DELETE': {
         writable(kind);
@@ -110,6 +110,7 @@ export class Api {
           const key = { kind, namespace: metadata.namespace ?? '', name: metadata.name };
           this.#registry.delete(key, options, isDryRun(query));
         }
+        await this.#store.durable();
         return sendJson(exchange.response, 200, {
           kind: `${kind.kind}List`,
           apiVersion: apiVersionOf(kind, version),
@@ -131,27 +132,28 @@ export class Api {
     switch (request.method) {
       case 'GET':
         if (isWatch(query))
-          return this.#watch(exchange, kind, version, filterOf(kind, namespace, name, query));
-        return this.#send(exchange, 200, kind, version, this.#registry.get(key));
+          return await this.#watch(exchange, kind, version, filterOf(kind, namespace, name, query));
+        return await this.#send(exchange, 200, kind, version, this.#registry.get(key));
       case 'PUT': {
         writable(kind);
         const body = await readBody(request);
         const object = this.#registry.update(key, subresource, body, writeRequest(exchange, version));
-        return this.#send(exchange, 200, kind, version, object);
+        return await this.#send(exchange, 200, kind, version, object);
       }
       case 'PATCH': {
         writable(kind);
         const { type, patch } = await readPatch(request);
         const object = this.#registry.patch(key, subresource, type, patch, writeRequest(exchange, version));
-        return this.#send(exchange, 200, kind, version, object);
+        return await this.#send(exchange, 200, kind, version, object);
       }
       case 'DELETE': {
         writable(kind);
         if (subresource !== undefined) throw methodNotAllowed();
         const options = await deleteRequest(exchange);
         const { object, gone } = this.#registry.delete(key, options, isDryRun(query));
-        if (gone) return sendJson(exchange.response, 200, deletedStatus(kind, object));
-        return this.#send(exchange, 200, kind, version, object);
+        if (!gone) return await this.#send(exchange, 200, kind, version, object);
+        await this.#store.durable();
+        return sendJson(exchange.response, 200, deletedStatus(kind, object));
       }
       default:
         throw methodNotAllowed();
@@ -164,13 +166,14 @@ export class Api {
     const dryRun = isDryRun(query);
     if (subresource === 'scale' && kind.hasScale) {
       if (request.method === 'GET') return sendJson(response, 200, scaleOf(this.#registry.get(key)));
-      if (request.method === 'PUT') {
-        const body = await readBody(request);
-        return sendJson(response, 200, writeScale(this.#registry, key, body, undefined, dryRun));
-      }
-      if (request.method !== 'PATCH') throw methodNotAllowed();
-      const { type, patch } = await readPatch(request);
-      return sendJson(response, 200, writeScale(this.#registry, key, patch, type, dryRun));
+      if (request.method !== 'PUT' && request.method !== 'PATCH') throw methodNotAllowed();
+      const { type, patch } =
+        request.method === 'PUT'
+          ? { type: undefined, patch: await readBody(request) }
+          : await readPatch(request);
+      const scale = writeScale(this.#registry, key, patch, type, dryRun);
+      await this.#store.durable();
+      return sendJson(response, 200, scale);
     }
     if (kind.kind !== 'Pod' || (subresource !== 'binding' && subresource !== 'eviction'))
       throw noSuchResource();
@@ -178,10 +181,11 @@ export class Api {
     const body = await readBody(request);
     if (subresource === 'binding') bindPod(this.#registry, key, body, dryRun);
     else evictPod(this.#registry, key, body, dryRun);
+    await this.#store.durable();
     sendJson(response, 201, createdStatus());
   }
 
-  #list(exchange: Exchange, { kind, version }: CollectionRoute, filter: Filter): void {
+  async #list(exchange: Exchange, { kind, version }: CollectionRoute, filter: Filter): Promise<void> {
     const { query, response, request } = exchange;
     const { items, metadata } = listPage(this.#store, kind, {
       filter,
@@ -194,16 +198,24 @@ export class Api {
     const list = wantsTable(request)
       ? table(kind, objects, metadata, includeObject(query), new Date())
       : { kind: `${kind.kind}List`, apiVersion: apiVersionOf(kind, version), metadata, items: objects };
+    await this.#store.durable();
     sendJson(response, 200, list);
   }
 
-  #watch({ request, response, query }: Exchange, kind: Kind, version: string, filter: Filter): void {
+  async #watch(
+    { request, response, query }: Exchange,
+    kind: Kind,
+    version: string,
+    filter: Filter,
+  ): Promise<void> {
     const seconds = positiveInteger(query, 'timeoutSeconds') ?? DEFAULT_WATCH_SECONDS;
     const asTable = wantsTable(request);
+    const include = includeObject(query);
     const encode = (object: AnyObject): unknown => {
       const seen = asVersion(kind, version, object);
-      return asTable ? table(kind, [seen], {}, includeObject(query), new Date()) : seen;
+      return asTable ? table(kind, [seen], {}, include, new Date()) : seen;
     };
+    await this.#store.durable();
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
     const end = streamWatch(
@@ -218,19 +230,27 @@ export class Api {
         bookmarkIntervalMs: this.#bookmarkIntervalMs,
       },
       response,
-      encode,
+      { name: `${version} ${asTable ? `table ${include}` : 'object'}`, encode },
     );
     this.#watches.add(end);
     response.on('close', () => this.#watches.delete(end));
   }
 
-  #send(exchange: Exchange, status: number, kind: Kind, version: string, object: AnyObject): void {
+  /** Answers with an object, when what it shows is durable. */
+  async #send(
+    exchange: Exchange,
+    status: number,
+    kind: Kind,
+    version: string,
+    object: AnyObject,
+  ): Promise<void> {
     const { request, response, query } = exchange;
     const seen = asVersion(kind, version, object);
     const metadata = { resourceVersion: object.metadata.resourceVersion };
     const answer = wantsTable(request)
       ? table(kind, [seen], metadata, includeObject(query), new Date())
       : seen;
+    await this.#store.durable();
     sendJson(response, status, answer);
   }
 }

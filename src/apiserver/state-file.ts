@@ -24,7 +24,7 @@ const NEWLINE = 10;
  * before it too, so that no record can be missing, doubled or from another file.
  *
  * The process may be killed at any instruction: a record that `append` returned from is read by the next start, one that
- * was being written is read whole or cut off. Unlike the agent's journal it keeps order and history, and it refuses
+ * was being written is read whole or cut off. What `sync` returned after also outlives a power cut. Unlike the agent's journal it keeps order and history, and it refuses
  * damage that no crash can explain instead of cutting it off, for what follows would be lost silently.
  * One process owns the file. Everything is synchronous.
  */
@@ -45,7 +45,7 @@ export class StateFile {
 
   /**
    * Opens or creates the file and reads what is in it.
-   * @param options.durable wait for the disk after every record: for what must outlive a power cut
+   * @param options.durable whether `sync` waits for the disk: for what must outlive a power cut
    * @returns also the bytes of a torn last record that were cut off
    * @throws FimbriaError DAMAGED when a record inside the file is broken
    */
@@ -70,20 +70,32 @@ export class StateFile {
   }
 
   /**
-   * Adds a record. When it cannot be written whole, the file is as before.
+   * Adds a record. When it cannot be written whole, the file is as before. One that is durable needs a `sync` as well.
    * @throws FimbriaError with the errno's name as code
    */
   append(record: unknown): void {
     const { line, link } = encode(this.#link, record);
     try {
       writeAll(this.#fd, line);
-      if (this.#durable) fdatasyncSync(this.#fd);
     } catch (error) {
       ftruncateSync(this.#fd, this.#size);
       throw writeFailed(this.path, error);
     }
     this.#size += line.length;
     this.#link = link;
+  }
+
+  /**
+   * Waits until all records are on the disk, one wait for any number of them.
+   * @throws FimbriaError when the disk failed: what it has of the latest records is unknown until `replace` succeeds
+   */
+  sync(): void {
+    if (!this.#durable) return;
+    try {
+      fdatasyncSync(this.#fd);
+    } catch (error) {
+      throw writeFailed(this.path, error);
+    }
   }
 
   /** Replaces everything by `records`, in one step: a crash leaves either the old file or the new one. */

@@ -18,7 +18,7 @@ export interface StoreEvent {
 
 export interface StoreOptions {
   path: string;
-  /** Wait for the disk on every change. */
+  /** Wait for the disk before anybody hears of a change. */
   durable: boolean;
   /** How many changes are remembered for watches and paged lists. */
   historyLimit: number;
@@ -54,13 +54,22 @@ const COMPACT_AT_GROWTH = 4;
 
 /**
  * All objects, in memory, and every change in a {@link StateFile} before anybody sees it.
- * Objects are shared with everyone who asked for them: nobody changes them. Synchronous, so that each change is one step.
+ * Objects are shared with everyone who asked for them: nobody changes them. Synchronous, so that each change is one step;
+ * only for the disk one waits, {@link Store.durable}: the changes of one turn of the event loop share one wait, and
+ * listeners hear of them after it.
  */
 export class Store {
   readonly #file: StateFile;
   readonly #options: StoreOptions;
   readonly #tables = new Map<Kind, Map<string, AnyObject>>();
-  readonly #listeners = new Set<(event: StoreEvent) => void>();
+  /** By listener the version behind which it listens. */
+  readonly #listeners = new Map<(event: StoreEvent) => void, number>();
+  /** Changes that are in memory and in the file, but perhaps not on the disk. */
+  #unsynced: StoreEvent[] = [];
+  #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
+  #syncTimer: NodeJS.Immediate | undefined;
+  /** The disk failed: only a whole new file is to be trusted. */
+  #damaged = false;
   #history: StoreEvent[] = [];
   #version = 0;
   #id: string = randomUUID();
@@ -141,13 +150,25 @@ export class Store {
     return this.#history.slice(this.#history.length - (this.#version - version));
   }
 
-  /** Calls back on every change from now on, before the writer gets its answer. Returns how to stop it. */
+  /** Calls back on every change from now on, when it is durable and before the writer knows. Returns how to stop it. */
   listen(listener: (event: StoreEvent) => void): () => void {
-    this.#listeners.add(listener);
+    this.#listeners.set(listener, this.#version);
     return () => this.#listeners.delete(listener);
   }
 
+  /**
+   * Resolves when all changes so far are durable: answers that show them wait for it.
+   * @throws FimbriaError when the disk fails; the changes stay in memory, and every later call tries again
+   */
+  durable(): Promise<void> {
+    if (this.#unsynced.length === 0) return Promise.resolve();
+    this.#scheduleSync();
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
   close(): void {
+    if (this.#syncTimer) clearImmediate(this.#syncTimer);
+    if (this.#unsynced.length > 0) this.#sync();
     this.#file.close();
   }
 
@@ -156,7 +177,45 @@ export class Store {
     const event = this.#realise(record);
     // Before the listeners, who may write in their turn.
     this.#compactIfWorthIt();
-    for (const listener of [...this.#listeners]) listener(event);
+    this.#unsynced.push(event);
+    if (this.#options.durable) this.#scheduleSync();
+    else this.#sync();
+  }
+
+  // When all requests that have arrived are dealt with, so that they share the wait.
+  #scheduleSync(): void {
+    this.#syncTimer ??= setImmediate(() => {
+      this.#syncTimer = undefined;
+      this.#sync();
+    });
+  }
+
+  #sync(): void {
+    const waiting = this.#waiting.splice(0);
+    try {
+      this.#makeSafe();
+    } catch (error) {
+      for (const { reject } of waiting) reject(error);
+      return;
+    }
+    for (const event of this.#unsynced.splice(0)) {
+      for (const [listener, behind] of [...this.#listeners]) if (event.version > behind) listener(event);
+    }
+    for (const { resolve } of waiting) resolve();
+  }
+
+  #makeSafe(): void {
+    try {
+      if (!this.#damaged) {
+        this.#file.sync();
+        return;
+      }
+    } catch {
+      // A kernel that could not write pages forgets them: another sync would succeed and mean nothing.
+      this.#damaged = true;
+    }
+    this.#compact();
+    this.#damaged = false;
   }
 
   #compactIfWorthIt(): void {

@@ -21,25 +21,55 @@ export interface WatchQuery {
 /** A client that does not read so much of what it asked for is cut off; it comes back and resumes. */
 const MAX_UNREAD_BYTES = 32 << 20;
 
+/** A form in which clients see objects; watches of one name get the same bytes. */
+export interface Representation {
+  name: string;
+  encode(object: AnyObject): unknown;
+}
+
+/** The lines of the change that is being delivered: many watch the same, and it is encoded once for all of them. */
+const lines: { event: StoreEvent | undefined; byForm: Map<string, Buffer> } = {
+  event: undefined,
+  byForm: new Map(),
+};
+
+function lineOf(event: StoreEvent, seen: Seen, representation: Representation): Buffer {
+  if (lines.event !== event) {
+    lines.event = event;
+    lines.byForm.clear();
+  }
+  const form = `${seen.type} ${representation.name}`;
+  let line = lines.byForm.get(form);
+  if (!line) {
+    line = encodeLine({ type: seen.type, object: representation.encode(seen.object) });
+    lines.byForm.set(form, line);
+  }
+  return line;
+}
+
+function encodeLine(event: WatchEvent<unknown>): Buffer {
+  return Buffer.from(`${JSON.stringify(event)}\n`);
+}
+
 /**
  * Streams changes to `out`, one JSON event a line, until the time is over, the client goes or `stop` is called.
- * @param encode the form in which the client wants to see objects
  * @returns how to end it from our side
  */
 export function streamWatch(
   store: Store,
   query: WatchQuery,
   out: Writable,
-  encode: (object: AnyObject) => unknown,
+  representation: Representation,
 ): () => void {
-  const send = (event: WatchEvent<unknown>): void => {
-    out.write(`${JSON.stringify(event)}\n`);
+  const write = (line: Buffer): void => {
+    out.write(line);
     if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
   };
+  const send = (event: WatchEvent<unknown>): void => write(encodeLine(event));
   const deliver = (event: StoreEvent): void => {
     if (event.kind !== query.kind) return;
     const seen = asSeenThrough(query.filter, event);
-    if (seen) send({ type: seen.type, object: encode(seen.object) });
+    if (seen) write(lineOf(event, seen, representation));
   };
   const bookmark = (annotations?: Record<string, string>): void => {
     const { apiVersion, kind } = query.kind;
@@ -62,7 +92,7 @@ export function streamWatch(
     const from = parseVersion(query.resourceVersion);
     if (from === 0 || query.sendInitialEvents) {
       for (const object of store.list(query.kind)) {
-        if (query.filter(object)) send({ type: 'ADDED', object: encode(object) });
+        if (query.filter(object)) send({ type: 'ADDED', object: representation.encode(object) });
       }
       if (query.sendInitialEvents) bookmark({ 'k8s.io/initial-events-end': 'true' });
     } else {
@@ -89,11 +119,13 @@ export function streamWatch(
   return end;
 }
 
+interface Seen {
+  type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  object: AnyObject;
+}
+
 /** How a change looks to somebody who sees only what passes the filter: what leaves it is deleted for them. */
-function asSeenThrough(
-  filter: Filter,
-  event: StoreEvent,
-): { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: AnyObject } | undefined {
+function asSeenThrough(filter: Filter, event: StoreEvent): Seen | undefined {
   const { before, after } = event;
   const was = before !== undefined && filter(before);
   const is = after !== undefined && filter(after);

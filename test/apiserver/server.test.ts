@@ -446,3 +446,51 @@ test('every client finds all that was acknowledged after kill -9, and its watche
   t.is(code, 0);
   t.false(existsSync(join(directory, 'state', 'state.lock')));
 });
+
+test('discovery comes whole to who asks for it, in the form that they know', async t => {
+  const { socketPath } = await serve(t, scratch(t));
+  const form = (version: string): string =>
+    `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`;
+  for (const version of ['v2', 'v2beta1']) {
+    const accept = `${form(version)},application/json`;
+    const answer = await call(socketPath, 'GET', '/apis', undefined, { accept });
+    t.is(answer.headers['content-type'], form(version));
+    const { items } = answer.json<{
+      items: { metadata: { name: string }; versions: { resources: object[] }[] }[];
+    }>();
+    const cilium = items.find(({ metadata }) => metadata.name === 'cilium.io')!;
+    t.true(cilium.versions.every(({ resources }) => resources.length > 0));
+  }
+  const plain = await call(socketPath, 'GET', '/apis', undefined, { accept: 'application/json' });
+  t.is(plain.json<{ kind: string }>().kind, 'APIGroupList');
+});
+
+test('OpenAPI says of every kind what it has, and refers to nothing that is not there', async t => {
+  const { socketPath } = await serve(t, scratch(t));
+  const { paths } = (await call(socketPath, 'GET', '/openapi/v3')).json<{
+    paths: Record<string, { serverRelativeURL: string }>;
+  }>();
+  t.true(Object.hasOwn(paths, 'api/v1') && Object.hasOwn(paths, 'apis/cilium.io/v2alpha1'));
+  for (const { serverRelativeURL } of Object.values(paths)) {
+    const { body, json } = await call(socketPath, 'GET', serverRelativeURL);
+    const { schemas } = json<{ components: { schemas: Record<string, object> } }>().components;
+    for (const [, name] of body.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      t.true(Object.hasOwn(schemas, name!), `${serverRelativeURL}: ${name}`);
+    }
+  }
+  t.is((await call(socketPath, 'GET', '/openapi/v3/apis/nonsense/v1')).status, 404);
+  t.is((await call(socketPath, 'POST', '/openapi/v2', '{}')).status, 405);
+});
+
+test('definitions of kinds are objects that only the release changes', async t => {
+  const directory = scratch(t);
+  const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ciliumpodippools.cilium.io';
+  const first = await serve(t, directory);
+  const seen = (await call(first.socketPath, 'GET', path)).body;
+  t.regex(seen, /"Established"/);
+  t.is((await call(first.socketPath, 'DELETE', path)).status, 405);
+  t.is((await call(first.socketPath, 'PUT', path, seen)).status, 405);
+  await first.server.close();
+  const second = await serve(t, directory);
+  t.is((await call(second.socketPath, 'GET', path)).body, seen);
+});

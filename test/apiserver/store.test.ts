@@ -107,3 +107,22 @@ test('a file of something else is refused', t => {
   );
   t.is(error?.code, 'DAMAGED');
 });
+
+test('changes of one turn wait for the disk together, and nobody hears of them before', async t => {
+  const path = join(scratch(t), 'state');
+  const store = new Store({ path, durable: true, historyLimit: 100, onCompactFailure: () => {} });
+  const heard: number[] = [];
+  store.listen(event => heard.push(event.version));
+  store.put(CONFIG_MAP, configMap('a'));
+  const late: number[] = [];
+  store.listen(event => late.push(event.version));
+  store.put(CONFIG_MAP, configMap('b'));
+  t.deepEqual(heard, []);
+  await store.durable();
+  t.deepEqual(heard, [1, 2]);
+  // Who listens from version 1 on has seen it.
+  t.deepEqual(late, [2]);
+  store.put(CONFIG_MAP, configMap('c'));
+  store.close();
+  t.deepEqual(heard, [1, 2, 3]);
+});

@@ -394,6 +394,74 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
     t.is(old.metadata.uid, seen.metadata.uid);
   });
 
+  withNamespace('a pool stays what its nodes were told', async (t, client) => {
+    const spec = { ipv4: { cidrs: ['10.20.0.0/16'], maskSize: 27 } };
+    const pool = await temporary<CiliumPodIPPool>(t, client, {
+      apiVersion: 'cilium.io/v2alpha1',
+      kind: 'CiliumPodIPPool',
+      metadata: { generateName: 'contract-' },
+      spec,
+    });
+    const { name } = pool.metadata;
+    const patch = (ipv4: object) => client.patch<CiliumPodIPPool>('cpip', name, { spec: { ipv4 } });
+    for (const [ipv4, message] of [
+      [{ maskSize: 28 }, /spec\.ipv4\.maskSize: Invalid value: .*: maskSize is immutable/],
+      [{ cidrs: ['10.21.0.0/16'] }, /spec\.ipv4\.cidrs: Invalid value: .*: ranges can be appended/],
+      [
+        { cidrs: ['10.20.0.0/16', '10.20.1.0/24'] },
+        /spec\.ipv4\.cidrs: Invalid value: .*: ranges must not overlap/,
+      ],
+      [
+        { cidrs: ['10.20.0.0/16', '10.21.0.1/16'] },
+        /spec\.ipv4\.cidrs\[1\]: Invalid value: .*: must not have bits set/,
+      ],
+      [
+        { cidrs: ['10.20.0.0/16', 'fd00::/64'] },
+        /spec\.ipv4\.cidrs\[1\]: Invalid value: .*: must be an IPv4 range/,
+      ],
+    ] as const) {
+      const error = await refusal(t, patch(ipv4));
+      t.is(error.code, 'INVALID');
+      t.regex(error.message, message);
+    }
+    t.deepEqual((await client.get<CiliumPodIPPool>('cpip', name)).spec, spec);
+    const grown = await patch({ cidrs: ['10.20.0.0/16', '10.21.0.0/16'] });
+    t.is(grown.metadata.generation, 2);
+    const conditions = [{ type: 'Used', status: 'True' as const }];
+    await client.patch('cpip', name, { status: { conditions } }, { subresource: 'status' });
+    const { status, metadata } = await client.get<CiliumPodIPPool>('cpip', name);
+    t.is(status?.conditions?.[0]?.type, 'Used');
+    t.is(metadata.generation, 2);
+  });
+
+  withNamespace(
+    'fields that a kind of Kubernetes does not have are left out',
+    async (t, client, namespace) => {
+      const object = pod(namespace, 'p');
+      object.spec.containers = [{ name: 'main', image: 'nginx', imagee: 'x' }];
+      object.spec['volumes'] = [{ name: 'v', emptyDir: {}, nonsense: 1 }];
+      const made = await client.create<Pod>(object);
+      t.false('imagee' in made.spec.containers[0]!);
+      t.false(JSON.stringify(made.spec['volumes']).includes('nonsense'));
+      const wrong = pod(namespace, 'q');
+      wrong.spec['volumes'] = 'none';
+      await refusal(t, client.create(wrong));
+      await client.delete('pod', 'p', { namespace, gracePeriodSeconds: 0 });
+    },
+  );
+
+  withNamespace('definitions of kinds and their fields can be read', async (t, client) => {
+    const { metadata, spec } = (await client.get('crd', 'ciliumnodes.cilium.io')) as unknown as {
+      metadata: { name: string };
+      spec: { names: { kind: string } };
+    };
+    t.is(metadata.name, 'ciliumnodes.cilium.io');
+    t.is(spec.names.kind, 'CiliumNode');
+    const swagger = (await client.rawGet('/openapi/v2')) as { swagger: string; definitions: object };
+    t.is(swagger.swagger, '2.0');
+    t.true(Object.keys(swagger.definitions).includes('io.k8s.api.core.v1.Pod'));
+  });
+
   withNamespace('a server says what it has', async (t, client) => {
     const version = await client.serverVersion();
     t.truthy(version['gitVersion']);
