@@ -35,7 +35,7 @@ export interface FieldFault {
     | 'Duplicate value'
     | 'Forbidden'
     | 'Too long';
-  /** The offending value; shown for all types but Required, Forbidden and Too long. */
+  /** The offending value; where there is one it is shown for all types but Required, Forbidden and Too long. */
   value?: unknown;
   detail?: string;
 }
@@ -131,7 +131,9 @@ export function invalid(kind: Kind, name: string, faults: FieldFault[]): ApiFail
 
 function faultText(fault: FieldFault): string {
   const parts: string[] = [fault.type];
-  if (!['Required value', 'Forbidden', 'Too long'].includes(fault.type)) parts.push(showValue(fault.value));
+  const shown =
+    Object.hasOwn(fault, 'value') && !['Required value', 'Forbidden', 'Too long'].includes(fault.type);
+  if (shown) parts.push(showValue(fault.value));
   if (fault.detail) parts.push(fault.detail);
   return parts.join(': ');
 }

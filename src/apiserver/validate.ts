@@ -47,10 +47,10 @@ function knownFields(kind: Kind, object: AnyObject, faults: FieldFault[]): objec
   return { ...(found.kept as object), metadata };
 }
 
-/** A broken rule of a CustomResourceDefinition in Kubernetes' words: of lists and objects only the type is shown. */
+/** A broken rule of a CustomResourceDefinition in Kubernetes' words, which show no lists and objects. */
 export function brokenRule({ path, message, value }: ReturnType<typeof ruleFaults>[number]): FieldFault {
-  const shown = typeof value === 'object' ? typeName(value) : value;
-  return { field: fieldName(path), type: 'Invalid value', value: shown, detail: message };
+  const fault: FieldFault = { field: fieldName(path), type: 'Invalid value', detail: message };
+  return typeof value === 'object' ? fault : { ...fault, value };
 }
 
 function wrongType(field: string, value: unknown, expected: string): FieldFault {

@@ -229,11 +229,11 @@ each('tells what is wrong, and stores nothing of it', async (t, kubectl, version
     [{ maskSize: 28 }, /spec\.ipv4\.maskSize: Invalid value: 28: maskSize is immutable/],
     [
       { cidrs: ['10.101.0.0/16'] },
-      /spec\.ipv4\.cidrs: Invalid value: "array": ranges can be appended, but not removed/,
+      /spec\.ipv4\.cidrs: Invalid value: ranges can be appended, but not removed/,
     ],
     [
       { cidrs: ['10.100.0.0/16', '10.100.4.0/24'] },
-      /spec\.ipv4\.cidrs: Invalid value: "array": ranges must not overlap/,
+      /spec\.ipv4\.cidrs: Invalid value: ranges must not overlap/,
     ],
     [
       { cidrs: ['10.100.0.0/16', '10.1.0.0/33'] },
