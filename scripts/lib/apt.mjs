@@ -21,20 +21,26 @@ export function outputOf(command, args, cwd) {
   throw new Error(`run ${command} ${args.at(-1)}: ${why || `exit status ${result.status}`}`);
 }
 
-/** Where this machine gets Debian's packages from. */
-function mirror() {
-  if (process.env.FIMBRIA_DEBIAN_MIRROR) return process.env.FIMBRIA_DEBIAN_MIRROR;
+/** Debian's mirror by what apt knows of its sources; nothing while it has no lists of them. */
+function knownMirror() {
   const format = '$(ORIGIN)|$(COMPONENT)|$(REPO_URI)';
   const targets = outputOf('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']).split(
     '\n',
   );
-  const debian = targets
+  return targets
     .map(line => line.split('|'))
-    .find(([origin, part]) => origin === 'Debian' && part === 'main');
-  if (debian) return debian[2];
-  throw new Error(
-    'find a mirror: apt knows none of Debian, or its lists are missing; set FIMBRIA_DEBIAN_MIRROR to one',
-  );
+    .find(([origin, part]) => origin === 'Debian' && part === 'main')?.[2];
+}
+
+/** Where this machine gets Debian's packages from. */
+function mirror() {
+  if (process.env.FIMBRIA_DEBIAN_MIRROR) return process.env.FIMBRIA_DEBIAN_MIRROR;
+  const known = knownMirror();
+  if (known) return known;
+  outputOf('apt-get', ['-q', 'update']);
+  const found = knownMirror();
+  if (found) return found;
+  throw new Error("find a mirror: none of the sources of apt is Debian's; set FIMBRIA_DEBIAN_MIRROR to one");
 }
 
 /** apt-get with sources, lists and cache of its own, so that the machine's stay as they are. */
