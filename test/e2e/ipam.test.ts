@@ -123,6 +123,18 @@ test.serial(
     await startPod('vac-right', 'right', 'vac');
     await startPod('quiet-right', 'right', undefined, 'quiet');
     const ip = await running('plain', 'vac-left', 'vac-right', 'quiet-right');
+    const nodes = (await client.list<CiliumNode>('CiliumNode')).items;
+    // Without pre-allocation what is in use is what is needed: who waited is not counted once more.
+    for (const [node, pool] of [
+      ['left', 'vac'],
+      ['right', 'vac'],
+      ['right', 'no-engine'],
+    ])
+      t.deepEqual(
+        nodes.find(n => n.metadata.name === node)!.spec.ipam!.pools!.requested!.find(r => r.pool === pool),
+        { pool: pool!, needed: { 'ipv4-addrs': 1 } },
+        `${node} ${pool}`,
+      );
     t.regex(ip['plain']!, /^172\.20\.0\./);
     t.regex(ip['vac-left']!, /^10\.100\.0\./);
     t.regex(ip['quiet-right']!, /^10\.200\.0\./);
@@ -132,7 +144,6 @@ test.serial(
       t.true(await lab.reaches(name, others(name)), name);
     t.true(await lab.reaches('quiet/quiet-right', others('quiet-right')));
     const routes = await lab.execMust('left', 'ip', 'route');
-    const nodes = (await client.list<CiliumNode>('CiliumNode')).items;
     for (const pool of ['default', 'vac', 'no-engine'])
       for (const cidr of blocksOf(nodes, 'right', pool))
         t.true(routes.includes(`${cidr} via 192.168.10.101 dev eth0 proto kernel`), cidr);

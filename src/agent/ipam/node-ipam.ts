@@ -173,8 +173,7 @@ export class NodeIpam implements EndpointAddresses {
     const pool = this.multi ? await this.#poolOf(pod) : DEFAULT_POOL;
     const key = pod ? `${pod.namespace}/${pod.name}` : ownerKey(owner);
     try {
-      const address = this.#take(pool, owner) ?? (await this.#waitFor(pool, owner, key));
-      this.pending.delete(key);
+      const address = this.#take(pool, owner, key) ?? (await this.#waitFor(pool, owner, key));
       return { address, pool };
     } catch (error) {
       if (pod && (codeOf(error) === 'RANGE_FULL' || codeOf(error) === 'POOL_NOT_AVAILABLE'))
@@ -226,9 +225,11 @@ export class NodeIpam implements EndpointAddresses {
     }
   }
 
-  #take(pool: string, owner: AddressOwner): string | undefined {
+  /** Waiting ends in the same step, or a pass in between would count both the wait and the use. */
+  #take(pool: string, owner: AddressOwner, key: string): string | undefined {
     try {
       const address = this.pools.allocate(pool, owner);
+      this.pending.delete(key);
       this.#kickSoon();
       return address;
     } catch (error) {
@@ -245,13 +246,15 @@ export class NodeIpam implements EndpointAddresses {
       const deadline = performance.now() + WAIT_FOR_BLOCK_MS;
       for (let left = WAIT_FOR_BLOCK_MS; left > 0; left = deadline - performance.now()) {
         await this.#room(left);
-        const address = this.#take(pool, owner);
+        const address = this.#take(pool, owner, key);
         if (address !== undefined) return address;
       }
     }
     if (this.multi && this.pools.usage(pool).capacity === 0 && !this.#operatorError(pool))
       throw poolNotAvailable(pool, ownerText(owner));
-    return this.pools.allocate(pool, owner);
+    const address = this.pools.allocate(pool, owner);
+    this.pending.delete(key);
+    return address;
   }
 
   /** Resolves when an address may have become free, or after `timeoutMs`. */
