@@ -18,7 +18,7 @@ export function lockState(path: string): () => void {
     }
     const owner = read(path);
     const pid = Number(owner.split(' ')[0]);
-    if (owner === identity(pid)) {
+    if (owner === identity(pid) && !hasEnded(pid)) {
       throw new FimbriaError({
         code: 'IN_USE',
         op: 'lock',
@@ -39,10 +39,19 @@ export function lockState(path: string): () => void {
 
 /** What tells a process from every other that has or had its id: when it started, and in which run of the machine. */
 function identity(pid: number): string {
-  // The name in parentheses may hold anything; what follows it is numbers. The 20th of them is the start in clock ticks.
+  // The 20th field behind the name is the start in clock ticks.
+  return `${pid} ${statFields(pid)[19]} ${read('/proc/sys/kernel/random/boot_id').trim()}`;
+}
+
+/** A killed process that its parent has not asked for yet is listed, and holds nothing. */
+function hasEnded(pid: number): boolean {
+  return ['Z', 'X'].includes(statFields(pid)[0]!);
+}
+
+/** The fields of `/proc/PID/stat` from the state on; the name before them, in parentheses, may hold anything. */
+function statFields(pid: number): string[] {
   const stat = read(`/proc/${pid}/stat`);
-  const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  return `${pid} ${startTicks} ${read('/proc/sys/kernel/random/boot_id').trim()}`;
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function read(path: string): string {

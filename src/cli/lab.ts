@@ -192,7 +192,11 @@ function addExec(parent: Command): void {
 
 function addDaemons(parent: Command): void {
   const node = parent.command('node').description("the nodes' agents; the datapath stays");
-  const operator = parent.command('operator').description('the operator');
+  const cluster = {
+    operator: parent.command('operator').description('the operator'),
+    apiserver: parent.command('apiserver').description('the API server; what runs goes on without it'),
+    controllers: parent.command('controllers').description('scheduler, kubelets and the like'),
+  };
   for (const [verb, how, summary] of [
     ['stop', 'SIGTERM', 'end it in good order'],
     ['kill', 'SIGKILL', 'end it at once'],
@@ -202,11 +206,11 @@ function addDaemons(parent: Command): void {
         stopDaemon(which, { role: 'agent', node: name }, how),
       );
     });
-    add(operator, verb, summary).action(async (_: unknown, command: Command) => {
-      await withDaemons(command, async (which, { stopDaemon }) =>
-        stopDaemon(which, { role: 'operator' }, how),
-      );
-    });
+    for (const [role, commands] of entriesOf(cluster)) {
+      add(commands, verb, summary).action(async (_: unknown, command: Command) => {
+        await withDaemons(command, async (which, { stopDaemon }) => stopDaemon(which, { role }, how));
+      });
+    }
   }
   add(node, 'start <name>', 'start it; returns when it is ready').action(
     async (name: string, _: unknown, command: Command) => {
@@ -215,14 +219,23 @@ function addDaemons(parent: Command): void {
       });
     },
   );
-  add(operator, 'start', 'start it; returns when it is ready').action(
-    async (_: unknown, command: Command) => {
-      await withDaemons(command, async (which, { ensureOperator }) => {
-        await withContext(context => ensureOperator(which, context));
-      });
-    },
-  );
+  for (const [role, commands] of entriesOf(cluster)) {
+    add(commands, 'start', 'start it; returns when it is ready').action(
+      async (_: unknown, command: Command) => {
+        await withDaemons(command, async (which, { ensureOperator, ensureApiServer, ensureControllers }) => {
+          const ensure = {
+            operator: ensureOperator,
+            apiserver: ensureApiServer,
+            controllers: ensureControllers,
+          };
+          await withContext(context => ensure[role](which, context));
+        });
+      },
+    );
+  }
 }
+
+const entriesOf = <K extends string, V>(record: Record<K, V>): [K, V][] => Object.entries(record) as [K, V][];
 
 type Daemons = Awaited<ReturnType<typeof lab.daemons>>;
 

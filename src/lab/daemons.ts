@@ -140,6 +140,17 @@ export async function startApiServer(lab: string, port: number, context: LabCont
   }
 }
 
+/** Starts the API server at the port it had unless it runs; returns when it answers. */
+export async function ensureApiServer(lab: string, context: LabContext): Promise<void> {
+  const { apiserverPort } = requireLab(lab);
+  if (daemonPid(lab, { role: 'apiserver' }) === undefined) await startApiServer(lab, apiserverPort, context);
+}
+
+/** Starts the controllers unless they run. What they do is seen in the cluster; there is nothing else to wait for. */
+export async function ensureControllers(lab: string): Promise<void> {
+  if (daemonPid(lab, { role: 'controllers' }) === undefined) await startControllersProcess(lab);
+}
+
 /** Starts the controllers. They are ready when the nodes they register are there; `lab up` waits for those. */
 export async function startControllersProcess(lab: string): Promise<void> {
   await launch(lab, { role: 'controllers' }, 'fimbria.js', ['lab-controllers', '--lab', lab]);
