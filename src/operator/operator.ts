@@ -172,6 +172,9 @@ async function startGiving(
     if (pools.list().some(pool => pool.metadata.deletionTimestamp !== undefined)) keep.kick();
   };
   assigner.poolsSeen(pools.list());
+  // All of them before the first is acted on: a kick begins its pass at once, and what a node that was not told of yet
+  // holds would be given to another.
+  for (const node of ciliumNodes.list()) assigner.nodeSeen(node);
   ciliumNodes.on({
     added: seen,
     updated: seen,

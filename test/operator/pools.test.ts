@@ -184,6 +184,27 @@ test('a pool is replaced as the document says: new values, the old one deleted, 
   t.pass();
 });
 
+test('an operator that starts beside a node in need knows first what all the others hold', async t => {
+  const cluster = await Cluster.start(t);
+  const first = operate(t, cluster, {});
+  await addPool(cluster, 'west', '10.33.0.0/16');
+  await cluster.addNode('w9');
+  await request(cluster, 'w9', { west: 1 });
+  await untilAllocated(cluster, 'w9', { west: ['10.33.0.0/29'] });
+  await first.stop();
+  // It comes before the other in every list.
+  await cluster.addNode('w1');
+  await request(cluster, 'w1', { west: 1 });
+  operate(t, cluster, {});
+  const nodes = await cluster.until<CiliumNode>('CiliumNode', all =>
+    all.some(n => n.metadata.name === 'w1' && n.spec.ipam?.pools?.allocated?.length),
+  );
+  t.deepEqual(nodes.map(n => [n.metadata.name, n.spec.ipam?.pools?.allocated]).sort(), [
+    ['w1', [{ pool: 'west', cidrs: ['10.33.0.8/29'] }]],
+    ['w9', [{ pool: 'west', cidrs: ['10.33.0.0/29'] }]],
+  ]);
+});
+
 test('an operator that starts again gives nothing twice, and a pool that exists is never changed', async t => {
   const cluster = await Cluster.start(t);
   await addPool(cluster, 'default', '10.60.0.0/24', 28);
