@@ -1,8 +1,9 @@
-import { codeOf, messageOf } from '../base/errors.ts';
+import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import { type ClusterPool, decideBlocks, type NodeBlocks } from '../ipam/cluster-pool.ts';
 import type { CiliumNode } from '../model/types.ts';
+import { shownError, writeNodeError } from './node-error.ts';
 
 /** A write that is not seen after so long is taken for undone by somebody, and made again. */
 const VISIBLE_WITHIN_MS = 30_000;
@@ -57,7 +58,12 @@ export class BlockAssigner {
       await this.#assign(objects.get(node)!, cidr).catch(error => failures.push(error));
     }
     for (const node of objects.values()) {
-      await this.#tell(node, decision.errors.get(node.metadata.name)).catch(error => failures.push(error));
+      await writeNodeError(
+        this.#options,
+        node,
+        shownError(node),
+        decision.errors.get(node.metadata.name),
+      ).catch(error => failures.push(error));
     }
     if (failures.length > 0) throw failures[0];
   }
@@ -114,26 +120,6 @@ export class BlockAssigner {
       if (code === 'CONFLICT') log.debug('node changed before its pod CIDR was written', { node: name });
       throw error;
     }
-  }
-
-  async #tell(node: CiliumNode, error: string | undefined): Promise<void> {
-    const { client, log, signal } = this.#options;
-    const { name } = node.metadata;
-    if (signal.aborted || (node.status?.ipam?.['operator-status']?.error ?? '') === (error ?? '')) return;
-    try {
-      await client.patch(
-        'CiliumNode',
-        name,
-        { status: { ipam: { 'operator-status': error === undefined ? null : { error } } } },
-        { subresource: 'status' },
-      );
-    } catch (failure) {
-      if (codeOf(failure) === 'NOT_FOUND') return;
-      log.warn('could not write the status of a node', { node: name, error: messageOf(failure) });
-      throw failure;
-    }
-    if (error === undefined) log.info('node has no error any more', { node: name });
-    else log.warn(error, { node: name });
   }
 }
 

@@ -1,9 +1,10 @@
-import { codeOf, messageOf } from '../base/errors.ts';
+import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import { flatBlocks, type NodeDemand, PoolPlan, type PoolSpec, withBlocks } from '../ipam/multi-pool.ts';
 import type { PoolBlock } from '../ipam/types.ts';
 import type { CiliumNode, CiliumPodIPPool } from '../model/types.ts';
+import { shownError, writeNodeError } from './node-error.ts';
 
 /** A CiliumNode that somebody deleted by mistake is made anew by its agent; nobody gets its blocks before. */
 const GONE_GRACE_MS = 30_000;
@@ -167,25 +168,9 @@ export class PoolAssigner {
   }
 
   async #tell(node: CiliumNode, error: string | undefined): Promise<void> {
-    const { client, log, signal } = this.#options;
-    const { name, uid = '' } = node.metadata;
-    const shown = this.#told.get(uid) ?? node.status?.ipam?.['operator-status']?.error ?? '';
-    if (signal.aborted || shown === (error ?? '')) return;
-    try {
-      await client.patch(
-        'CiliumNode',
-        name,
-        { status: { ipam: { 'operator-status': error === undefined ? null : { error } } } },
-        { subresource: 'status' },
-      );
-    } catch (failure) {
-      if (codeOf(failure) === 'NOT_FOUND') return;
-      log.warn('could not write the status of a node', { node: name, error: messageOf(failure) });
-      throw failure;
-    }
-    this.#told.set(uid, error ?? '');
-    if (error === undefined) log.info('node has no error any more', { node: name });
-    else log.warn(error, { node: name });
+    const { uid = '' } = node.metadata;
+    const shown = this.#told.get(uid) ?? shownError(node);
+    if (await writeNodeError(this.#options, node, shown, error)) this.#told.set(uid, error ?? '');
   }
 }
 
