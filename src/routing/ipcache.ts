@@ -1,6 +1,7 @@
+import { cidrContains } from '../base/addr.ts';
 import type { IpcacheSpec } from '../datapath/tables.ts';
 import { Identity } from '../maps/abi.gen.ts';
-import { isOnLink, type NodeView, type RemoteEndpointView } from './nodes.ts';
+import type { NodeView, RemoteEndpointView } from './nodes.ts';
 
 /** Everything that decides the ipcache of one node. */
 export interface IpcacheInput {
@@ -26,12 +27,17 @@ export function ipcacheEntries(input: IpcacheInput): Map<string, IpcacheSpec> {
   const entries = new Map<string, IpcacheSpec>();
   const host = (address: string): string => `${address}/32`;
   const networks = input.directNetworks ?? [];
-  /** How a peer's pods are reached. */
-  const through = (nodeIpv4: string) => ({
-    cluster: true,
-    tunnelEndpoint: nodeIpv4,
-    ...(isOnLink(nodeIpv4, networks) && { neighbour: true }),
-  });
+  const ways = new Map<string, Omit<IpcacheSpec, 'identity'>>();
+  /** How the pods of a peer are reached; looked at once for each peer, however many pods it has. */
+  const through = (nodeIpv4: string): Omit<IpcacheSpec, 'identity'> => {
+    let way = ways.get(nodeIpv4);
+    if (way === undefined) {
+      const neighbour = networks.some(network => cidrContains(network, nodeIpv4));
+      way = { cluster: true, tunnelEndpoint: nodeIpv4, ...(neighbour && { neighbour }) };
+      ways.set(nodeIpv4, way);
+    }
+    return way;
+  };
   entries.set('0.0.0.0/0', { identity: Identity.IDENTITY_WORLD });
   for (const cidr of input.clusterCidrs)
     entries.set(cidr, { identity: Identity.IDENTITY_WORLD, cluster: true });
