@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { type ErrorDetail, FimbriaError, messageOf } from '../base/errors.ts';
 import { packageRoot } from '../base/paths.ts';
+import type { MapTypes } from './libbpf/types.ts';
 
 /** A network namespace to work in: a path such as `/proc/PID/ns/net`, or an open descriptor of one. */
 export type NetnsRef = string | number;
@@ -24,7 +25,7 @@ export interface Handle {
 /** A parsed BPF ELF file inside libbpf. */
 export interface NativeObject {
   maps(): NativeMapSpec[];
-  mapTypes(map: string): NativeMapTypes | undefined;
+  mapTypes(map: string): MapTypes | undefined;
   programs(): { name: string; section: string }[];
   setRodata(name: string, value: bigint | Uint8Array): void;
   setMaxEntries(map: string, maxEntries: number): void;
@@ -47,23 +48,6 @@ export interface NativeMapSpec {
   maxEntries: number;
   flags: number;
   pinned: boolean;
-}
-
-/** A leaf of a type. Structs are entered: the field `b` of the member `a` is `a.b`. */
-export interface NativeField {
-  name: string;
-  typeName: string;
-  bitOffset: number;
-  bits: number;
-  count: number;
-  number: boolean;
-  signed: boolean;
-}
-
-/** Absent where the map's type has no keys, or its BTF says nothing of them. */
-export interface NativeMapTypes {
-  key: { name: string; fields: NativeField[] } | undefined;
-  value: { name: string; fields: NativeField[] } | undefined;
 }
 
 export interface NativeMapInfo {
@@ -137,7 +121,7 @@ export interface NativeAddon {
   mapFromId(id: number): Handle;
   mapInfo(map: Handle): NativeMapInfo;
   /** Out of the kernel's BTF; undefined when the map has none. */
-  mapTypes(map: Handle): NativeMapTypes | undefined;
+  mapTypes(map: Handle): MapTypes | undefined;
   mapLookup(map: Handle, key: Uint8Array): Buffer | undefined;
   mapUpdate(map: Handle, key: Uint8Array, value: Uint8Array, flags: number): void;
   mapDelete(map: Handle, key: Uint8Array): boolean;

@@ -75,7 +75,7 @@ export interface MapSpec {
   pinned: boolean;
 }
 
-/** A leaf field of a key or value, as BTF has it. */
+/** A leaf field of a key or value, as BTF has it. Structs are entered. */
 export interface TypeField {
   /** Of a nested struct `outer.inner`; empty for a type that is no struct. */
   name: string;
