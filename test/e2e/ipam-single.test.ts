@@ -2,6 +2,7 @@ import test from 'ava';
 import { createClient } from '../../src/cluster/index.ts';
 import type { CiliumNode, Event, KubeObject, Node } from '../../src/model/types.ts';
 import { TestLab } from './lab.ts';
+import { untilObjects } from './until.ts';
 
 /** Resolves when the objects of a kind are as wanted; each change is looked at once. */
 async function until<T extends KubeObject>(
@@ -10,13 +11,7 @@ async function until<T extends KubeObject>(
   wanted: (objects: T[]) => boolean,
 ): Promise<T[]> {
   const client = createClient(`/run/fimbria-lab/${lab.name}/kubeconfig`);
-  const informer = client.informer<T>(kind);
-  await informer.synced;
-  const found = await new Promise<T[]>(resolve => {
-    const look = (): void => void (wanted(informer.list()) && resolve(informer.list()));
-    informer.on({ added: look, updated: look, deleted: look });
-    look();
-  });
+  const found = await untilObjects(client, kind, wanted);
   client.close();
   return found;
 }

@@ -9,6 +9,7 @@ import type {
   Pod,
 } from '../../src/model/types.ts';
 import { TestLab } from './lab.ts';
+import { untilObjects } from './until.ts';
 
 /** One lab of two nodes with several pools, natively routed and then in a tunnel. */
 const lab = new TestLab('ipam');
@@ -35,20 +36,8 @@ test.after.always(async () => {
   await lab.down();
 });
 
-/** Resolves when the objects of a kind are as wanted; each change is looked at once. */
-async function until<T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> {
-  const informer = client.informer<T>(kind);
-  await informer.synced;
-  return new Promise(resolve => {
-    const look = (): void => {
-      if (!wanted(informer.list())) return;
-      resolve(informer.list());
-      setImmediate(() => informer.close());
-    };
-    informer.on({ added: look, updated: look, deleted: look });
-    look();
-  });
-}
+const until = <T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> =>
+  untilObjects(client, kind, wanted);
 
 const addPool = (name: string, cidr: string): Promise<unknown> =>
   client.create<CiliumPodIPPool>({

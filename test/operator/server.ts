@@ -13,6 +13,7 @@ import type {
   Node,
   Pod,
 } from '../../src/model/types.ts';
+import { untilObjects } from '../e2e/until.ts';
 
 /** A real embedded API server of one test, which can be stopped and started again on the same state. */
 export class Cluster {
@@ -126,19 +127,8 @@ export class Cluster {
   }
 
   /** Resolves when the objects of a kind are as wanted; each change is looked at once. */
-  async until<T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> {
-    const informer = this.newClient().informer<T>(kind);
-    await informer.synced;
-    return new Promise(resolve => {
-      const look = (): void => {
-        if (!wanted(informer.list())) return;
-        resolve(informer.list());
-        // Not from within a handler of it.
-        setImmediate(() => informer.close());
-      };
-      informer.on({ added: look, updated: look, deleted: look });
-      look();
-    });
+  until<T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> {
+    return untilObjects(this.newClient(), kind, wanted);
   }
 
   async untilBlocks(count: number): Promise<void> {
