@@ -105,6 +105,136 @@ struct policy_entry {
 	__u8 reserved[2];
 };
 
+/*
+ * Services. A frontend (address, port, protocol, scope) is a master entry in
+ * cilium_lb4_services_v2 with backend_slot 0, and slots 1..count that each name
+ * a backend; cilium_lb4_backends_v3 says where that is. Written in such an order
+ * that every slot up to a count names a backend that is there: backends, slots,
+ * master; the other way round when they go. Clients in the cluster (pods, nodes,
+ * the socket programs) ask for the internal scope where the external master says
+ * that there is one.
+ */
+enum lb_scope {
+	LB_SCOPE_EXTERNAL = 0,
+	LB_SCOPE_INTERNAL = 1,
+};
+
+struct lb4_key {
+	__be32 address;
+	__be16 dport;
+	__u16 backend_slot;
+	__u8 l4_proto;
+	__u8 scope; /* enum lb_scope */
+	__u8 reserved[2];
+};
+
+enum lb_service_flag {
+	LB_F_CLUSTER_IP = 1, /* not for those outside the cluster */
+	LB_F_NODE_PORT = 2,
+	LB_F_EXTERNAL_IP = 4,
+	LB_F_LOAD_BALANCER = 8,
+	LB_F_HOST_PORT = 16,
+	LB_F_AFFINITY = 32,
+	LB_F_SOURCE_RANGES = 64, /* cilium_lb4_source_range says who may */
+	LB_F_MAGLEV = 128,	 /* chosen by cilium_lb4_maglev, else at random */
+	LB_F_DSR = 256,		 /* a remote backend answers the client itself */
+	LB_F_TWO_SCOPES = 512,	 /* policies for the two scopes differ */
+	LB_F_LOCAL = 1024,	 /* this scope has this node's backends only; the client's address stays */
+};
+
+struct lb4_service {
+	__u32 backend_id;    /* slots from 1 on */
+	__u32 rev_nat_index; /* key of cilium_lb4_reverse_nat, equal in all slots of a frontend; never 0 */
+	__u32 affinity_timeout_s; /* master */
+	__u16 count;		  /* master: slots that follow; 0 drops (158) */
+	__u16 flags;		  /* master: enum lb_service_flag */
+};
+
+enum lb_backend_state {
+	LB_BACKEND_ACTIVE = 0,
+	LB_BACKEND_TERMINATING = 1, /* has no slot; flows that know it go on */
+};
+
+struct lb4_backend_key {
+	__u32 backend_id;
+};
+
+struct lb4_backend {
+	__be32 address;
+	__be16 port;
+	__u8 l4_proto;
+	__u8 state; /* enum lb_backend_state */
+};
+
+struct lb4_reverse_nat_key {
+	__u32 rev_nat_index;
+};
+
+struct lb4_reverse_nat {
+	__be32 address;
+	__be16 port;
+	__u8 reserved[2];
+};
+
+/* cilium_lb4_affinity (LRU): which backend a client was given. Behind sockets the client is its network namespace. */
+struct lb4_affinity_key {
+	__u64 client; /* an IPv4 address as __be32, or a network namespace's cookie */
+	__u32 rev_nat_index;
+	__u8 is_netns_cookie;
+	__u8 reserved[3];
+};
+
+struct lb4_affinity {
+	__u64 last_used_ns; /* since boot */
+	__u32 backend_id;
+	__u32 reserved;
+};
+
+/* cilium_lb4_source_range: LPM trie; prefixlen is 32 (the index) more than the range's own. */
+struct lb4_source_range_key {
+	__u32 prefixlen;
+	__u32 rev_nat_index;
+	__be32 address;
+};
+
+struct lb4_source_range {
+	__u32 allowed; /* 1 */
+};
+
+/* cilium_lb4_reverse_sk (LRU): what a socket asked for, to be shown to it again in recvmsg and getpeername. */
+struct lb4_reverse_sk_key {
+	__u64 socket_cookie;
+	__be32 address; /* backend's */
+	__be16 port;
+	__u8 reserved[2];
+};
+
+struct lb4_reverse_sk {
+	__be32 address; /* frontend's */
+	__be16 port;
+	__u8 reserved[2];
+	__u32 rev_nat_index;
+};
+
+/* cilium_lb4_maglev: map of arrays by rev_nat_index; each inner array is one value of this many backend ids. */
+enum lb_maglev {
+	LB_MAGLEV_TABLE = 1021, /* prime */
+};
+
+struct lb4_maglev {
+	__u32 backend_id[LB_MAGLEV_TABLE];
+};
+
+/* cilium_l2_responder_v4: addresses that this node announces on a device, and how often it answered for them. */
+struct l2_responder_key {
+	__be32 ipv4;
+	__u32 ifindex;
+};
+
+struct l2_responder {
+	__u64 responses;
+};
+
 enum direction {
 	DIRECTION_INGRESS = 1, /* towards a local endpoint or the host */
 	DIRECTION_EGRESS = 2,  /* away from it */
@@ -205,7 +335,10 @@ enum drop_reason {
 	DROP_UNKNOWN_L4 = 142,
 	DROP_TUNNEL_KEY = 147,
 	DROP_UNROUTABLE = 151,
+	DROP_CT_INSERT = 155,
+	DROP_NO_SERVICE_BACKEND = 158,
 	DROP_NO_TUNNEL_ENDPOINT = 160,
+	DROP_NO_NAT_MAPPING = 167,
 	DROP_FIB_FAILED = 169,
 	DROP_INVALID_IDENTITY = 171,
 	DROP_POLICY_DENY = 181,

@@ -32,3 +32,22 @@ export function putBytes(
   if (value.length !== length) throw new RangeError(`${field} has ${length} bytes, not ${value.length}`);
   into.set(value, offset);
 }
+
+/** A copy of an array of `__u32`, in the machine's order. For generated code. */
+export function copyWords(bytes: Uint8Array, offset: number, length: number): Uint32Array {
+  const words = new Uint32Array(length);
+  new Uint8Array(words.buffer).set(bytes.subarray(offset, offset + length * 4));
+  return words;
+}
+
+/** Copies a fixed-size array of `__u32` into a struct. For generated code. */
+export function putWords(
+  into: Buffer,
+  offset: number,
+  value: Uint32Array,
+  length: number,
+  field: string,
+): void {
+  if (value.length !== length) throw new RangeError(`${field} has ${length} numbers, not ${value.length}`);
+  into.set(new Uint8Array(value.buffer, value.byteOffset, length * 4), offset);
+}
