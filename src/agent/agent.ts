@@ -6,9 +6,10 @@ import type { CniRequest } from '../api/types.ts';
 import { ControllerSet } from '../base/controller.ts';
 import { DriftLedger } from '../base/drift.ts';
 import { messageOf } from '../base/errors.ts';
+import { HealthServer } from '../base/health-server.ts';
 import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
-import { createClient } from '../cluster/index.ts';
+import { createClient, daemonClusterConfig } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
@@ -18,11 +19,13 @@ import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
 import { EndpointStore } from '../endpoint/store.ts';
 import { HEALTH_CONTAINER } from '../endpoint/types.ts';
+import { useProcfs } from '../kernel/netns.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { learnNode, type NodeIdentity } from './bootstrap.ts';
 import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
+import { CniWatch } from './cni-watch.ts';
 import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
 import { DriftWatch } from './drift.ts';
 import { agentHandlers } from './handlers.ts';
@@ -103,6 +106,12 @@ export class Agent {
     const log = this.#log;
     const startedAt = new Date().toISOString();
     checkPrivileges();
+    useProcfs(options.procfs);
+    const readiness: Readiness = { why: 'starting', cniConfig: undefined };
+    if (options.healthAddress) {
+      const health = this.#own('health server', new HealthServer(() => readiness.why));
+      await health.listen(options.healthAddress);
+    }
     let config = parseFlat(options.readFlat());
     const unknown = unknownFlatKeys(config.flat);
     if (unknown.length > 0) log.warn('keys of the configuration have no effect', { keys: unknown.join(' ') });
@@ -112,9 +121,14 @@ export class Agent {
     const journal = this.#own('journal', new Journal(join(options.stateDir, 'journal'), { fsync: false }));
     if (journal.lostBytes > 0)
       log.warn('cut off a damaged tail of the journal', { bytes: journal.lostBytes });
-    const client = this.#own('cluster client', createClient(options.kubeconfig));
+    const client = this.#own('cluster client', createClient(daemonClusterConfig(options.kubeconfig)));
     const node = await learnNode(client, { ...options, journal, log, signal });
-    const overrides = await readNodeConfig(client, { nodeName: node.name, journal, log });
+    const overrides = await readNodeConfig(client, {
+      nodeName: node.name,
+      k8sNamespace: options.k8sNamespace,
+      journal,
+      log,
+    });
     if (Object.keys(overrides).length > 0) config = parseFlat({ ...options.readFlat(), ...overrides });
     refuseOverlap(node.ipv4, [
       ...config.clusterPoolIpv4Cidrs,
@@ -185,7 +199,7 @@ export class Agent {
     await responder.listen({ address: node.ipv4 });
 
     const prober = new HealthProber();
-    const readiness: Readiness = { why: 'the datapath was not probed yet', cniConfig: undefined };
+    readiness.why = 'the datapath was not probed yet';
     inbound = new Inbound({
       config,
       node,
@@ -296,7 +310,19 @@ export class Agent {
     });
     this.#own('API', server);
     this.#serveMetrics(parts);
-    await becomeReady(parts, this.#notifier, log);
+    const cniWatch = this.#own(
+      'CNI watch',
+      new CniWatch({
+        confDir: options.cniConfDir,
+        ...(options.cniBinDir ? { binDir: options.cniBinDir } : {}),
+        socket: options.socket,
+        exclusive: config.cniExclusive,
+        written: path => (readiness.cniConfig = path),
+        controllers,
+        log: log.for('cni'),
+      }),
+    );
+    await becomeReady(parts, cniWatch, this.#notifier, log);
   }
 
   /** Orderly stop: no new work, work under way ends, handles close. The datapath goes on by itself. */

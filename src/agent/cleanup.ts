@@ -6,7 +6,7 @@ import { readJournal } from '../base/journal.ts';
 import { datapathRemains, type Remain } from '../datapath/remains.ts';
 import { deleteNetns } from '../kernel/netns.ts';
 import { Rtnetlink } from '../kernel/rtnetlink.ts';
-import { CONFLIST } from './cni-config.ts';
+import { CONFLIST, configsAside, PLUGIN, restoreConfig } from './cni-config.ts';
 
 /** Where the agent of this node kept its things. */
 export interface CleanupPaths {
@@ -14,6 +14,8 @@ export interface CleanupPaths {
   stateDir: string;
   bpfRoot: string;
   cniConfDir: string;
+  /** Where the agent installed the CNI plugin; undefined: somebody else did. */
+  cniBinDir?: string;
 }
 
 /** How to clean up. */
@@ -76,6 +78,10 @@ async function findRemains(paths: CleanupPaths, rtnl: Rtnetlink): Promise<Remain
   return [
     ...file(conflist),
     ...file(`${conflist}.new`),
+    ...configsAside(paths.cniConfDir).map(name => ({
+      what: `suffix .cilium_bak of ${join(paths.cniConfDir, name)}`,
+      remove: () => restoreConfig(paths.cniConfDir, name),
+    })),
     ...(await datapathRemains(rtnl, paths.bpfRoot, readJournal(journal))),
     ...(existsSync(health)
       ? [{ what: `namespace ${health}`, remove: async () => void (await deleteNetns(health)) }]
@@ -84,6 +90,8 @@ async function findRemains(paths: CleanupPaths, rtnl: Rtnetlink): Promise<Remain
       ? [{ what: `folder ${queue}`, remove: () => rmSync(queue, { recursive: true, force: true }) }]
       : []),
     ...file(paths.socket),
+    // The plugin stays to the end: a runtime that is stopping pods meanwhile asks it.
+    ...(paths.cniBinDir ? file(join(paths.cniBinDir, PLUGIN)) : []),
     // Last: a clean-up that was interrupted reads again which routes are ours.
     ...file(`${journal}.new`),
     ...file(journal),

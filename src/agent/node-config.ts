@@ -6,7 +6,6 @@ import { matchesLabels } from '../model/selectors.ts';
 import type { CiliumNodeConfig, Node } from '../model/types.ts';
 
 const KEY = 'nodeConfig';
-const NAMESPACE = 'kube-system';
 const TIMEOUT_MS = 2_000;
 
 /**
@@ -28,10 +27,12 @@ export function nodeOverrides(
  */
 export async function readNodeConfig(
   client: ClusterClient,
-  o: { nodeName: string; journal: Journal; log: Logger },
+  o: { nodeName: string; k8sNamespace: string; journal: Journal; log: Logger },
 ): Promise<Record<string, string>> {
   const read = async (): Promise<Record<string, string>> => {
-    const { items } = await client.list<CiliumNodeConfig>('CiliumNodeConfig', { namespace: NAMESPACE });
+    const { items } = await client.list<CiliumNodeConfig>('CiliumNodeConfig', {
+      namespace: o.k8sNamespace,
+    });
     if (items.length === 0) return {};
     const node = await client.get<Node>('Node', o.nodeName);
     return nodeOverrides(items, node.metadata.labels);

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
+import { parseListenAddress } from '../base/health-server.ts';
 import type { LogLevel } from '../base/log.ts';
 import { daemonUsage, parseDaemonCommandLine } from '../config/index.ts';
-import { parseMetricsAddress } from './metrics/server.ts';
 
 /** Where an agent keeps its things and whom it serves. Paths are those of the node it runs on. */
 export interface AgentOptions {
   nodeName: string;
-  kubeconfig: string;
+  /** Undefined in a Pod that is to use its service account. */
+  kubeconfig: string | undefined;
   /** Reads the configuration's flat keys. */
   readFlat(): Record<string, string>;
   /** The node's address on the underlay; taken from the Node object when absent. */
@@ -16,6 +17,14 @@ export interface AgentOptions {
   stateDir: string;
   bpfRoot: string;
   cniConfDir: string;
+  /** Where the CNI plugin is installed when the datapath is ready; undefined: somebody else has installed it. */
+  cniBinDir?: string;
+  /** Where `/proc` of the node is, whose `sys/net` is written; a container's own is read-only. */
+  procfs: string;
+  /** Namespace of the installation, whose CiliumNodeConfigs count. */
+  k8sNamespace: string;
+  /** `[ADDRESS]:PORT` for probes; nowhere when undefined. */
+  healthAddress?: string;
   /** `[ADDRESS]:PORT`; instead of what the configuration says. */
   metricsAddress?: string;
   logLevel: LogLevel;
@@ -31,6 +40,13 @@ const FLAGS = {
   'state-dir': ['DIR', 'endpoint state, gone with a reboot (default: /run/fimbria/state)'],
   'bpf-root': ['DIR', 'where bpffs is mounted (default: /sys/fs/bpf)'],
   'cni-conf-dir': ['DIR', 'where the CNI configuration goes (default: /etc/cni/net.d)'],
+  'cni-bin-dir': ['DIR', 'where the CNI plugin is installed when ready (default: nowhere)'],
+  procfs: ['DIR', "the node's /proc, for its sysctls (default: /proc)"],
+  'k8s-namespace': ['NAME', 'where CiliumNodeConfigs are (default: $CILIUM_K8S_NAMESPACE or kube-system)'],
+  'health-address': [
+    'ADDR',
+    'where /healthz and /livez are served, such as 127.0.0.1:9879 (default: nowhere)',
+  ],
   'metrics-address': [
     'ADDR',
     'where metrics are served, such as :9962 (default: as configured, else nowhere)',
@@ -54,7 +70,10 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
   const nodeIp = text('node-ip');
   const socketGroup = text('socket-group');
   const metricsAddress = text('metrics-address');
-  if (metricsAddress) parseMetricsAddress(metricsAddress);
+  if (metricsAddress) parseListenAddress(metricsAddress, 'metrics address');
+  const healthAddress = text('health-address');
+  if (healthAddress) parseListenAddress(healthAddress, 'health address');
+  const cniBinDir = text('cni-bin-dir');
   return {
     nodeName: text('node-name') ?? env['K8S_NODE_NAME'] ?? hostname(),
     kubeconfig,
@@ -65,6 +84,10 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
     stateDir: text('state-dir') ?? '/run/fimbria/state',
     bpfRoot: text('bpf-root') ?? '/sys/fs/bpf',
     cniConfDir: text('cni-conf-dir') ?? '/etc/cni/net.d',
+    ...(cniBinDir ? { cniBinDir } : {}),
+    procfs: text('procfs') ?? '/proc',
+    k8sNamespace: text('k8s-namespace') ?? env['CILIUM_K8S_NAMESPACE'] ?? 'kube-system',
+    ...(healthAddress ? { healthAddress } : {}),
     ...(metricsAddress ? { metricsAddress } : {}),
     logLevel,
   };

@@ -2,11 +2,16 @@ import { FimbriaError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import type { AgentParts } from './agent.ts';
-import { writeCniConfig } from './cni-config.ts';
+import type { CniWatch } from './cni-watch.ts';
 import { probeIcmp } from './health.ts';
 
 /** Ready means that a real packet crossed the datapath: from the node through its programs to the health endpoint. */
-export async function becomeReady(parts: AgentParts, notifier: ServiceNotifier, log: Logger): Promise<void> {
+export async function becomeReady(
+  parts: AgentParts,
+  cniWatch: CniWatch,
+  notifier: ServiceNotifier,
+  log: Logger,
+): Promise<void> {
   await parts.controllers
     .add({
       name: 'datapath-probe',
@@ -25,7 +30,7 @@ export async function becomeReady(parts: AgentParts, notifier: ServiceNotifier, 
         }
         parts.readiness.why = undefined;
         parts.readiness.bootstrapSeconds ??= performance.now() / 1000;
-        parts.readiness.cniConfig = writeCniConfig(parts.options.cniConfDir, parts.options.socket);
+        await cniWatch.start();
         log.info('ready: a probe packet crossed the datapath', {
           node: parts.node.name,
           rttUs: Math.round((probe.latency ?? 0) / 1000),

@@ -1,7 +1,7 @@
 /** The client of the Kubernetes API, for agents, operator, controllers and the command line. */
 export { type ClientOptions, createClient } from './client.ts';
 export type { ClusterErrorCode } from './errors.ts';
-export { formatKubeconfig, inClusterConfig, loadKubeconfig } from './kubeconfig.ts';
+export { daemonClusterConfig, formatKubeconfig, inClusterConfig, loadKubeconfig } from './kubeconfig.ts';
 export type {
   ClusterClient,
   ClusterConfig,

@@ -96,6 +96,21 @@ export function inClusterConfig(
   };
 }
 
+/**
+ * How a daemon reaches its cluster: by a kubeconfig, else by the service account of the Pod it runs in.
+ * @throws FimbriaError NOT_FOUND or INVALID when the kubeconfig cannot be used, NO_CLUSTER when there is neither
+ */
+export function daemonClusterConfig(kubeconfig: string | undefined): ClusterConfig {
+  const config = kubeconfig === undefined ? inClusterConfig() : loadKubeconfig(kubeconfig);
+  if (config !== undefined) return config;
+  throw new FimbriaError({
+    code: 'NO_CLUSTER',
+    op: 'find cluster',
+    why: 'no kubeconfig is named and this Pod has no service account token',
+    hint: 'set automountServiceAccountToken, or name a file with --kubeconfig',
+  });
+}
+
 /** The text of a kubeconfig with one context. */
 export function formatKubeconfig(name: string, config: ClusterConfig): string {
   const base64 = (pem: string | undefined): string | undefined => pem && Buffer.from(pem).toString('base64');

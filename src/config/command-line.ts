@@ -12,7 +12,7 @@ const DEFAULT_CONFIG_DIR = '/etc/fimbria/config';
 
 /** Flags that every daemon has. */
 const COMMON = {
-  kubeconfig: ['FILE', 'how to reach the API server (default: $KUBECONFIG)'],
+  kubeconfig: ['FILE', "how to reach the API server (default: $KUBECONFIG, else the Pod's service account)"],
   'config-dir': ['DIR', `folder of flat keys, as a mounted ConfigMap (default: ${DEFAULT_CONFIG_DIR})`],
   'log-level': ['LEVEL', `${LOG_LEVELS.join(', ')} (default: info)`],
 } as const satisfies DaemonFlags;
@@ -21,7 +21,8 @@ const COMMON = {
 export interface DaemonCommandLine<F extends string> {
   /** A flag's value; undefined when it was not given. */
   text(flag: F): string | undefined;
-  kubeconfig: string;
+  /** Undefined in a Pod that is to use its service account. */
+  kubeconfig: string | undefined;
   logLevel: LogLevel;
   /** Reads the flat keys of the directory, and over them those given as flags. @throws FimbriaError CONFIG_DIR */
   readFlat(): Record<string, string>;
@@ -69,8 +70,9 @@ export function parseDaemonCommandLine<F extends string>(
   }
   if (values['help']) return undefined;
   const text = (flag: string): string | undefined => values[flag] as string | undefined;
-  const kubeconfig = text('kubeconfig') ?? env['KUBECONFIG'];
-  if (!kubeconfig) throw usageError(program, '--kubeconfig is missing');
+  const kubeconfig = text('kubeconfig') || env['KUBECONFIG'] || undefined;
+  if (kubeconfig === undefined && !env['KUBERNETES_SERVICE_HOST'])
+    throw usageError(program, '--kubeconfig is missing');
   const logLevel = text('log-level') ?? 'info';
   if (!LOG_LEVELS.includes(logLevel as LogLevel)) {
     throw usageError(program, `--log-level ${logLevel} is not one of ${LOG_LEVELS.join(', ')}`);

@@ -54,6 +54,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     ...(nativeRange === undefined ? {} : { ipv4NativeRoutingCidr: nativeRange }),
     hostLegacyRouting: get<boolean>('bpf.hostLegacyRouting'),
     tcx: get<string>('bpf.tcx') as TcxMode,
+    cniExclusive: get<boolean>('cni.exclusive'),
     mtu: get<number>('MTU'),
     devices: get<readonly string[]>('devices'),
     ...(serveAddress === undefined ? {} : { prometheusServeAddr: serveAddress }),

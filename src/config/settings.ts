@@ -214,6 +214,13 @@ export const settings: readonly Setting[] = [
     [],
     "The node's network devices; none means that they are found by themselves.",
   ),
+  built(
+    'cni.exclusive',
+    'cni-exclusive',
+    boolean,
+    true,
+    'Put the CNI configurations of others aside (`.cilium_bak`) once the datapath is ready; they come back with `fimbria cleanup`.',
+  ),
   built('prometheus.enabled', undefined, boolean, false, 'Every agent serves metrics for Prometheus.'),
   built('prometheus.port', undefined, { kind: 'integer', min: 1, max: 65535 }, 9962, 'Where it does so.'),
   built(

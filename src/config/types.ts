@@ -42,6 +42,8 @@ export interface AgentConfig {
   /** Packets go through the node's own stack (netfilter sees them) instead of straight to the device. */
   readonly hostLegacyRouting: boolean;
   readonly tcx: TcxMode;
+  /** Put the CNI configurations of others aside. */
+  readonly cniExclusive: boolean;
   /** Bytes; 0 means taken from the node's device. */
   readonly mtu: number;
   /** Network devices to attach to; empty means found by themselves. */

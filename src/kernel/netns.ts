@@ -109,6 +109,15 @@ export async function createHeldNetns(): Promise<HeldNetns> {
   return { fd, path: `/proc/${process.pid}/fd/${fd}`, close: () => handle.close() };
 }
 
+let procfs = '/proc';
+
+/**
+ * Says where the node's `/proc` is, for the whole process and before the first sysctl: a container's own is read-only.
+ */
+export function useProcfs(path: string): void {
+  procfs = path;
+}
+
 /** `/proc/sys` path of `net.ipv4.conf.eth0.rp_filter`; a `/` in a name stands for a dot in a device's name, as in sysctl(8). */
 function sysctlPath(name: string): string {
   const path = name.replaceAll(/[./]/g, sign => (sign === '.' ? '/' : '.'));
@@ -120,7 +129,7 @@ function sysctlPath(name: string): string {
       why: 'it is no sysctl name',
     });
   }
-  return `/proc/sys/${path}`;
+  return `${procfs}/sys/${path}`;
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Lease } from '../model/types.ts';
 
 /** The name that Cilium's operators use, so that never both run. */
 export const LEASE_NAME = 'cilium-operator-resource-lock';
+/** Where it is unless the installation is elsewhere. */
 export const LEASE_NAMESPACE = 'kube-system';
 
 /** All in milliseconds; `leaseMs` > `renewMs` + the time of one request. */
@@ -36,14 +37,22 @@ export class LeaderElection {
   readonly #client: ClusterClient;
   readonly #identity: string;
   readonly #log: Logger;
+  readonly #namespace: string;
   readonly #timings: LeaderTimings;
   /** Somebody else's lease as last seen, and when by our own clock: clocks of machines differ. */
   #seen: { key: string; atMs: number } | undefined;
 
-  constructor(options: { client: ClusterClient; identity: string; log: Logger; timings?: LeaderTimings }) {
+  constructor(options: {
+    client: ClusterClient;
+    identity: string;
+    log: Logger;
+    namespace?: string;
+    timings?: LeaderTimings;
+  }) {
     this.#client = options.client;
     this.#identity = options.identity;
     this.#log = options.log;
+    this.#namespace = options.namespace ?? LEASE_NAMESPACE;
     this.#timings = options.timings ?? TIMINGS;
   }
 
@@ -78,13 +87,13 @@ export class LeaderElection {
   async #attempt(): Promise<string | undefined> {
     let lease: Lease;
     try {
-      lease = await this.#client.get<Lease>('Lease', LEASE_NAME, LEASE_NAMESPACE);
+      lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
     } catch (error) {
       if (codeOf(error) !== 'NOT_FOUND') throw error;
       await this.#client.create<Lease>({
         apiVersion: 'coordination.k8s.io/v1',
         kind: 'Lease',
-        metadata: { name: LEASE_NAME, namespace: LEASE_NAMESPACE },
+        metadata: { name: LEASE_NAME, namespace: this.#namespace },
         spec: this.#spec(undefined),
       });
       return undefined;
@@ -153,7 +162,7 @@ export class LeaderElection {
 
   async #release(): Promise<void> {
     try {
-      const lease = await this.#client.get<Lease>('Lease', LEASE_NAME, LEASE_NAMESPACE);
+      const lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
       if (lease.spec?.holderIdentity !== this.#identity) return;
       await this.#client.update<Lease>({ ...lease, spec: { ...lease.spec, holderIdentity: '' } });
     } catch (error) {

@@ -1,6 +1,7 @@
 import { codeOf, messageOf } from '../base/errors.ts';
+import { HealthServer } from '../base/health-server.ts';
 import { createLogger } from '../base/log.ts';
-import { createClient } from '../cluster/index.ts';
+import { createClient, daemonClusterConfig } from '../cluster/index.ts';
 import { parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { ServiceNotifier } from '../kernel/notify.ts';
 import { runOperator } from './operator.ts';
@@ -19,7 +20,10 @@ async function main(): Promise<void> {
   const flat = options.readFlat();
   const config = parseFlat(flat);
   for (const key of unknownFlatKeys(flat)) log.warn('configuration key has no effect', { key });
-  const client = createClient(options.kubeconfig, { log, userAgent: 'fimbria-operator' });
+  const client = createClient(daemonClusterConfig(options.kubeconfig), {
+    log,
+    userAgent: 'fimbria-operator',
+  });
   const notifier = new ServiceNotifier(process.env);
   const abort = new AbortController();
   const stop = (signal: string): void => {
@@ -33,10 +37,16 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
   log.info('starting', { server: client.config.server, identity: options.identity });
   // Waiting for the lease is this process's work, too.
+  const health = new HealthServer(() => undefined);
+  if (options.healthAddress) await health.listen(options.healthAddress);
   notifier.ready();
   try {
-    await runOperator({ client, config, identity: options.identity, log }, abort.signal);
+    await runOperator(
+      { client, config, identity: options.identity, k8sNamespace: options.k8sNamespace, log },
+      abort.signal,
+    );
   } finally {
+    await health.close();
     client.close();
   }
 }

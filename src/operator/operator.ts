@@ -27,6 +27,8 @@ export interface OperatorDeps {
   config: AgentConfig;
   /** This process's name among several operators. */
   identity: string;
+  /** Namespace of the installation; kube-system unless given. */
+  k8sNamespace?: string;
   log: Logger;
   timings?: LeaderTimings;
   grace?: GraceTimes;
@@ -43,6 +45,7 @@ export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Prom
     client,
     identity,
     log: log.for('leader'),
+    ...(deps.k8sNamespace === undefined ? {} : { namespace: deps.k8sNamespace }),
     ...(deps.timings === undefined ? {} : { timings: deps.timings }),
   });
   while (!signal.aborted) {

@@ -1,15 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { parseListenAddress } from '../base/health-server.ts';
 import type { LogLevel } from '../base/log.ts';
 import { daemonUsage, parseDaemonCommandLine } from '../config/index.ts';
 
 /** How one operator process is run. */
 export interface OperatorOptions {
-  kubeconfig: string;
+  /** Undefined in a Pod that is to use its service account. */
+  kubeconfig: string | undefined;
   /** Reads the configuration's flat keys. */
   readFlat(): Record<string, string>;
   /** Who this process is among several operators; the lease carries it. */
   identity: string;
+  /** Namespace of the installation: the lease and the agents' Pods are there. */
+  k8sNamespace: string;
+  /** `[ADDRESS]:PORT` for probes; nowhere when undefined. */
+  healthAddress?: string;
   logLevel: LogLevel;
 }
 
@@ -17,6 +23,11 @@ const PROGRAM = 'fimbria-operator';
 
 const FLAGS = {
   identity: ['NAME', "this operator's name among several (default: host name and a random part)"],
+  'k8s-namespace': ['NAME', 'of lease and agents (default: $CILIUM_K8S_NAMESPACE or kube-system)'],
+  'health-address': [
+    'ADDR',
+    'where /healthz and /livez are served, such as 127.0.0.1:9234 (default: nowhere)',
+  ],
   lab: ['NAME', 'the lab this operator belongs to; it has one operator only'],
 } as const;
 
@@ -34,11 +45,15 @@ export function parseOperatorOptions(argv: string[], env: NodeJS.ProcessEnv): Op
   const line = parseDaemonCommandLine(PROGRAM, FLAGS, argv, env);
   if (!line) return undefined;
   const lab = line.text('lab');
+  const healthAddress = line.text('health-address');
+  if (healthAddress) parseListenAddress(healthAddress, 'health address');
   return {
     kubeconfig: line.kubeconfig,
     readFlat: line.readFlat,
     // A lab starts one operator at a time: with a name of its own the next one need not wait for the lease to end.
     identity: line.text('identity') ?? (lab ? `lab ${lab}` : `${hostname()}_${randomUUID()}`),
+    k8sNamespace: line.text('k8s-namespace') ?? env['CILIUM_K8S_NAMESPACE'] ?? 'kube-system',
+    ...(healthAddress ? { healthAddress } : {}),
     logLevel: line.logLevel,
   };
 }

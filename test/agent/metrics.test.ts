@@ -4,8 +4,9 @@ import { mapWarnings } from '../../src/agent/map-usage.ts';
 import { type MetricsInput, metricFamilies } from '../../src/agent/metrics/families.ts';
 import { Histogram } from '../../src/agent/metrics/histogram.ts';
 import { LogCounts } from '../../src/agent/metrics/log-counts.ts';
-import { MetricsServer, parseMetricsAddress } from '../../src/agent/metrics/server.ts';
+import { MetricsServer } from '../../src/agent/metrics/server.ts';
 import { renderMetrics } from '../../src/agent/metrics/text.ts';
+import { parseListenAddress } from '../../src/base/health-server.ts';
 import { createLogger, silent } from '../../src/base/log.ts';
 import { parseMetrics } from '../../src/cli/format/metrics.ts';
 import { readExposition } from './exposition.ts';
@@ -171,9 +172,9 @@ test('a port serves /metrics and nothing else; a taken one is said, and can be t
 });
 
 test('addresses of the metrics port', t => {
-  t.deepEqual(parseMetricsAddress(':9962'), { port: 9962 });
-  t.deepEqual(parseMetricsAddress('127.0.0.1:1'), { host: '127.0.0.1', port: 1 });
-  t.deepEqual(parseMetricsAddress('[::1]:65535'), { host: '::1', port: 65535 });
+  t.deepEqual(parseListenAddress(':9962'), { port: 9962 });
+  t.deepEqual(parseListenAddress('127.0.0.1:1'), { host: '127.0.0.1', port: 1 });
+  t.deepEqual(parseListenAddress('[::1]:65535'), { host: '::1', port: 65535 });
   for (const bad of ['', '9962', ':', ':70000', 'a b:1', '::1:1', 'x:-1'])
-    t.throws(() => parseMetricsAddress(bad), { code: 'USAGE' }, bad);
+    t.throws(() => parseListenAddress(bad), { code: 'USAGE' }, bad);
 });

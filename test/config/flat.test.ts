@@ -21,6 +21,7 @@ test('no keys at all are the defaults', t => {
     tunnelPort: 8472,
     autoDirectNodeRoutes: false,
     endpointRoutes: false,
+    cniExclusive: true,
     hostLegacyRouting: true,
     tcx: 'devices',
     mtu: 0,

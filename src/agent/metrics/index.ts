@@ -7,7 +7,7 @@ import { Histogram } from './histogram.ts';
 import { LogCounts } from './log-counts.ts';
 import { renderMetrics } from './text.ts';
 
-export { MetricsServer, parseMetricsAddress } from './server.ts';
+export { MetricsServer } from './server.ts';
 
 /** What is counted while the agent runs, beside what can be asked of its parts at any time. */
 export class AgentMetrics {

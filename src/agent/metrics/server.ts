@@ -1,27 +1,11 @@
 import { createServer, type Server } from 'node:http';
 import { codeOf, FimbriaError, messageOf } from '../../base/errors.ts';
+import { parseListenAddress } from '../../base/health-server.ts';
 import type { Logger } from '../../base/log.ts';
 import { METRICS_CONTENT_TYPE } from './text.ts';
 
 /** How long a scraper may take for its request and our answer. */
 const REQUEST_TIMEOUT_MS = 10_000;
-
-/** `:9962`, `127.0.0.1:9962` or `[::1]:9962` as what `listen` takes. @throws FimbriaError USAGE */
-export function parseMetricsAddress(text: string): { host?: string; port: number } {
-  const match = /^(?:\[([0-9a-f:]+)\]|([\w.-]*)):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[3]);
-  if (!match || port > 65535) {
-    throw new FimbriaError({
-      code: 'USAGE',
-      op: 'use',
-      object: `metrics address "${text}"`,
-      why: 'it is not [ADDRESS]:PORT',
-      hint: 'for example :9962 or 127.0.0.1:9962',
-    });
-  }
-  const host = match[1] ?? match[2];
-  return { ...(host ? { host } : {}), port };
-}
 
 /** Serves `GET /metrics` on a TCP port for as long as it is open. */
 export class MetricsServer {
@@ -47,7 +31,7 @@ export class MetricsServer {
 
   /** @returns the port. @throws FimbriaError when it is taken */
   async listen(address: string): Promise<number> {
-    const where = parseMetricsAddress(address);
+    const where = parseListenAddress(address, 'metrics address');
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', error =>
         reject(

@@ -8,6 +8,7 @@ interface CleanupFlags {
   stateDir: string;
   bpfRoot: string;
   cniConfDir: string;
+  cniBinDir?: string;
   dryRun?: boolean;
   force?: boolean;
 }
@@ -23,6 +24,7 @@ export function addCleanup(program: Command): void {
     .option('--state-dir <dir>', 'endpoint state', '/run/fimbria/state')
     .option('--bpf-root <dir>', 'where bpffs is mounted', '/sys/fs/bpf')
     .option('--cni-conf-dir <dir>', 'where the CNI configuration is', '/etc/cni/net.d')
+    .option('--cni-bin-dir <dir>', 'also remove the CNI plugin from there')
     .action(async (_: unknown, command: Command) => {
       const given = options<CleanupFlags>(command);
       const { cleanUp } = await import('../../agent/cleanup.ts');
@@ -33,6 +35,7 @@ export function addCleanup(program: Command): void {
           stateDir: given.stateDir,
           bpfRoot: given.bpfRoot,
           cniConfDir: given.cniConfDir,
+          ...(given.cniBinDir ? { cniBinDir: given.cniBinDir } : {}),
         },
         {
           dryRun,
