@@ -40,6 +40,7 @@ import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
 import { connectedNetworks, findNetworkDevices } from './network-devices.ts';
 import { readNodeConfig } from './node-config.ts';
+import { healthNetnsPath } from './node-mounts.ts';
 import { claimNode } from './one-per-node.ts';
 import type { AgentOptions } from './options.ts';
 import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
@@ -187,7 +188,7 @@ export class Agent {
     const restored = await restoreEndpoints(endpoints, await rtnl.links());
     if (restored.restored + restored.gone + restored.swept > 0)
       log.info('restored endpoints', { ...restored });
-    const healthNetns = join(dirname(options.stateDir), 'netns', 'health');
+    const healthNetns = healthNetnsPath(options.stateDir);
     const ensureHealth = () =>
       ensureHealthEndpoint(endpoints, rtnl, healthNetns, healthIpv4, ipam.defaultPool);
     await ensureHealth();

@@ -7,6 +7,7 @@ import { datapathRemains, type Remain } from '../datapath/remains.ts';
 import { deleteNetns } from '../kernel/netns.ts';
 import { Rtnetlink } from '../kernel/rtnetlink.ts';
 import { CONFLIST, configsAside, PLUGIN, restoreConfig } from './cni-config.ts';
+import { healthNetnsPath } from './node-mounts.ts';
 
 /** Where the agent of this node kept its things. */
 export interface CleanupPaths {
@@ -68,9 +69,8 @@ export async function cleanUp(paths: CleanupPaths, options: CleanupOptions): Pro
 }
 
 async function findRemains(paths: CleanupPaths, rtnl: Rtnetlink): Promise<Remain[]> {
-  const run = dirname(paths.stateDir);
   const journal = join(paths.stateDir, 'journal');
-  const health = join(run, 'netns', 'health');
+  const health = healthNetnsPath(paths.stateDir);
   const conflist = join(paths.cniConfDir, CONFLIST);
   const queue = join(dirname(paths.socket), 'deleteQueue');
   const file = (path: string): Remain[] =>

@@ -3,9 +3,11 @@ import { addAgentLists } from './commands/agent.ts';
 import { addBpf } from './commands/bpf.ts';
 import { addCleanup } from './commands/cleanup.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addInstall } from './commands/install.ts';
 import { addIpam } from './commands/ipam.ts';
 import { addMetrics } from './commands/metrics.ts';
 import { addMonitor } from './commands/monitor.ts';
+import { addNodeMounts } from './commands/node-mounts.ts';
 import { addObjects } from './commands/objects.ts';
 import { addStatus } from './commands/status.ts';
 
@@ -54,6 +56,8 @@ export async function createProgram(argv: string[]): Promise<Command> {
   addIpam(program);
   addMetrics(program);
   addCleanup(program);
+  addInstall(program);
+  addNodeMounts(program);
   addObjects(program);
   addApiServer(program);
   if (!argv.some(word => !word.startsWith('-')) || argv.some(word => NEEDS_LAB.has(word))) {

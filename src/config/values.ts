@@ -1,4 +1,5 @@
 import { checkCombinations } from './check.ts';
+import { deploymentByPath } from './deployment.ts';
 import { withoutMeaning } from './flat.ts';
 import { meaninglessPaths } from './meaningless.ts';
 import { badValue, flatText, type Place, readValue } from './read.ts';
@@ -18,7 +19,7 @@ function parentsOf(paths: Iterable<string>): ReadonlySet<string> {
   return parents;
 }
 
-const inner = parentsOf([...settingByPath.keys(), ...meaninglessPaths]);
+const inner = parentsOf([...settingByPath.keys(), ...deploymentByPath.keys(), ...meaninglessPaths]);
 
 /** Edit distance, for suggestions. */
 function distance(a: string, b: string): number {
@@ -38,7 +39,7 @@ function distance(a: string, b: string): number {
 function suggestion(path: string): string | undefined {
   const lower = path.toLowerCase();
   let best: { path: string; score: number } | undefined;
-  for (const known of [...settings.map(row => row.path), ...inner]) {
+  for (const known of [...settings.map(row => row.path), ...deploymentByPath.keys(), ...inner]) {
     const score = distance(lower, known.toLowerCase());
     if (best === undefined || score < best.score) best = { path: known, score };
   }
@@ -50,6 +51,7 @@ function walk(
   tree: Values,
   prefix: string,
   covered: boolean,
+  deployed: boolean,
   found: (row: Setting, raw: unknown) => void,
   meaningless: (path: string) => void,
 ): void {
@@ -58,10 +60,12 @@ function walk(
     const row = settingByPath.get(path);
     const known = covered || meaninglessPaths.has(path);
     if (row !== undefined) found(row, raw);
-    else if (inner.has(path)) {
+    else if (deploymentByPath.has(path)) {
+      if (!deployed) meaningless(path);
+    } else if (inner.has(path)) {
       if (raw === null || raw === undefined) continue;
       if (!isTree(raw)) throw badValue(at(path), `${JSON.stringify(raw)} is not a table of values`);
-      walk(raw, path, known, found, meaningless);
+      walk(raw, path, known, deployed, found, meaningless);
     } else if (known) meaningless(path);
     else {
       const near = suggestion(path);
@@ -74,14 +78,19 @@ function walk(
  * Checks Helm values and turns them into the flat keys of the ConfigMap, defaults filled in. Pure.
  * Throws BAD_VALUES, with the path, for unknown keys, bad values, combinations that cannot work and features that
  * are not built yet; warns about keys of Cilium that mean nothing here.
+ * @param options.deployed values of a deployment on Kubernetes mean something: see `deploymentValues`
  */
-export function valuesToFlat(values: Values): { flat: Record<string, string>; warnings: string[] } {
+export function valuesToFlat(
+  values: Values,
+  options: { deployed?: boolean } = {},
+): { flat: Record<string, string>; warnings: string[] } {
   const written = new Map<Setting, unknown>();
   const warnings: string[] = [];
   walk(
     values,
     '',
     false,
+    options.deployed ?? false,
     (row, raw) => written.set(row, raw),
     path => warnings.push(`values: ${path}: means nothing here and is ignored`),
   );

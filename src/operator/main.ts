@@ -41,10 +41,9 @@ async function main(): Promise<void> {
   if (options.healthAddress) await health.listen(options.healthAddress);
   notifier.ready();
   try {
-    await runOperator(
-      { client, config, identity: options.identity, k8sNamespace: options.k8sNamespace, log },
-      abort.signal,
-    );
+    const { identity, k8sNamespace, removeNodeTaints, setNodeNetworkStatus } = options;
+    const readiness = { removeTaints: removeNodeTaints, setNetworkStatus: setNodeNetworkStatus };
+    await runOperator({ client, config, identity, k8sNamespace, readiness, log }, abort.signal);
   } finally {
     await health.close();
     client.close();

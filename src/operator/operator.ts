@@ -13,7 +13,8 @@ import type {
 } from '../model/types.ts';
 import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
-import { LeaderElection, type LeaderTimings, type Term } from './leader.ts';
+import { LEASE_NAMESPACE, LeaderElection, type LeaderTimings, type Term } from './leader.ts';
+import { NodeReadiness, type ReadinessOptions } from './node-readiness.ts';
 import { PoolAssigner } from './pool-assigner.ts';
 import { PoolKeeper } from './pool-keeper.ts';
 
@@ -29,6 +30,8 @@ export interface OperatorDeps {
   identity: string;
   /** Namespace of the installation; kube-system unless given. */
   k8sNamespace?: string;
+  /** What to tell of nodes whose agent, a Pod of the DaemonSet, is ready; nothing unless given. */
+  readiness?: Pick<ReadinessOptions, 'removeTaints' | 'setNetworkStatus'>;
   log: Logger;
   timings?: LeaderTimings;
   grace?: GraceTimes;
@@ -67,7 +70,7 @@ export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Prom
 /** One term: from the full list to the loss of the lease. */
 async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
   const { client, log } = deps;
-  const nodes = client.informer<Node>('Node', { pick: metadataOnly });
+  const nodes = client.informer<Node>('Node', { pick: nodeReadiness });
   const pods = client.informer<Pod>('Pod', { pick: metadataOnly });
   const ciliumNodes = client.informer<CiliumNode>('CiliumNode');
   const endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: identityOnly });
@@ -106,11 +109,47 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
     nodes.on({ deleted: kickCollect });
     endpoints.on({ deleted: kickCollect });
     kickCollect();
+    const telling = tellReadiness(deps, nodes, signal);
+    if (telling) {
+      controllers.push(telling.controller);
+      informers.push(telling.agents as unknown as Informer<KubeObject>);
+    }
     await reached(new Promise<never>(() => {}), signal);
   } finally {
     await Promise.all(controllers.map(controller => controller.stop()));
     for (const informer of informers) informer.close();
   }
+}
+
+/** Pods of the agents' DaemonSet. */
+const AGENTS = 'k8s-app=cilium';
+/** Heartbeats of many nodes become one pass. */
+const READINESS_SPACING_MS = 200;
+
+function tellReadiness(
+  { client, readiness, k8sNamespace, log }: OperatorDeps,
+  nodes: Informer<Node>,
+  signal: AbortSignal,
+): { controller: Controller; agents: Informer<Pod> } | undefined {
+  if (!readiness?.removeTaints && !readiness?.setNetworkStatus) return undefined;
+  const teller = new NodeReadiness({ client, ...readiness, log: log.for('nodes') });
+  const agents = client.informer<Pod>('Pod', {
+    namespace: k8sNamespace ?? LEASE_NAMESPACE,
+    labelSelector: AGENTS,
+    pick: podReadiness,
+  });
+  const controller = new Controller({
+    name: 'node-readiness',
+    run: () => teller.pass(nodes.list(), agents.list(), signal),
+    log,
+    intervalMs: ASSIGN_INTERVAL_MS,
+    spacingMs: READINESS_SPACING_MS,
+    retry: RETRY,
+  });
+  const kick = (): void => controller.kick();
+  agents.on({ added: kick, updated: kick });
+  nodes.on({ added: kick, updated: kick });
+  return { controller, agents };
 }
 
 /** What hands out blocks in the mode that is configured; undefined when the term ended meanwhile. */
@@ -199,6 +238,28 @@ function reached(promise: Promise<unknown>, signal: AbortSignal): Promise<boolea
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(() => resolve(true), reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
+}
+
+/** Of a node what is told of its network, besides that it exists. */
+function nodeReadiness(node: Node): Node {
+  const taints = node.spec?.taints;
+  const conditions = node.status?.conditions?.filter(({ type }) => type === 'NetworkUnavailable');
+  return {
+    ...metadataOnly(node),
+    ...(taints === undefined ? {} : { spec: { taints } }),
+    ...(conditions === undefined ? {} : { status: { conditions } }),
+  } as Node;
+}
+
+function podReadiness(pod: Pod): Pod {
+  const { deletionTimestamp } = pod.metadata;
+  const slim = metadataOnly(pod);
+  return {
+    ...slim,
+    metadata: { ...slim.metadata, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }) },
+    spec: { nodeName: pod.spec?.nodeName },
+    status: { conditions: pod.status?.conditions?.filter(({ type }) => type === 'Ready') },
+  } as Pod;
 }
 
 /** What is needed of objects that only have to exist. */

@@ -16,6 +16,10 @@ export interface OperatorOptions {
   k8sNamespace: string;
   /** `[ADDRESS]:PORT` for probes; nowhere when undefined. */
   healthAddress?: string;
+  /** Take the taint off nodes whose agent is ready. */
+  removeNodeTaints: boolean;
+  /** Say on a node whose agent is ready that its network is available. */
+  setNodeNetworkStatus: boolean;
   logLevel: LogLevel;
 }
 
@@ -28,6 +32,11 @@ const FLAGS = {
     'ADDR',
     'where /healthz and /livez are served, such as 127.0.0.1:9234 (default: nowhere)',
   ],
+  'remove-node-taints': [
+    'true|false',
+    'take agent-not-ready off nodes whose agent is ready (default: false)',
+  ],
+  'set-node-network-status': ['true|false', 'set NetworkUnavailable of such nodes to False (default: false)'],
   lab: ['NAME', 'the lab this operator belongs to; it has one operator only'],
 } as const;
 
@@ -54,6 +63,8 @@ export function parseOperatorOptions(argv: string[], env: NodeJS.ProcessEnv): Op
     identity: line.text('identity') ?? (lab ? `lab ${lab}` : `${hostname()}_${randomUUID()}`),
     k8sNamespace: line.text('k8s-namespace') ?? env['CILIUM_K8S_NAMESPACE'] ?? 'kube-system',
     ...(healthAddress ? { healthAddress } : {}),
+    removeNodeTaints: line.text('remove-node-taints') === 'true',
+    setNodeNetworkStatus: line.text('set-node-network-status') === 'true',
     logLevel: line.logLevel,
   };
 }

@@ -11,7 +11,7 @@ const ROWS = [
   ['datapath'],
   ['ipam', 'identity', 'policy', 'service', 'routing', 'l2', 'monitor'],
   ['endpoint'],
-  ['agent', 'operator', 'apiserver', 'controllers', 'lab'],
+  ['agent', 'operator', 'apiserver', 'controllers', 'lab', 'install'],
   ['cli'],
 ];
 

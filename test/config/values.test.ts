@@ -192,7 +192,7 @@ test('every switch of a feature that is not built is refused on and taken off', 
 
 test("keys of Cilium's that mean nothing here only warn, with their path", t => {
   t.deepEqual(warningsOf('operator.replicas=1,k8sServiceHost=auto,bpf.preallocateMaps=true'), [
-    'values: operator: means nothing here and is ignored',
+    'values: operator.replicas: means nothing here and is ignored',
     'values: k8sServiceHost: means nothing here and is ignored',
     'values: bpf.preallocateMaps: means nothing here and is ignored',
   ]);
