@@ -91,8 +91,13 @@ test('what somebody changes in the folder is put right while the agent runs', as
   // Passes follow each change; the one that finds the folder right ends the wait.
   const settled = (wanted: string[]): Promise<void> =>
     new Promise(resolve => {
-      written = () => setImmediate(() => isSame() && resolve());
-      const isSame = (): boolean => JSON.stringify(list(confDir)) === JSON.stringify(wanted);
+      const look = (): void => {
+        if (JSON.stringify(list(confDir)) !== JSON.stringify(wanted)) return;
+        written = () => {};
+        resolve();
+      };
+      written = () => setImmediate(() => written === after && look());
+      const after = written;
     });
   let wait = settled([CONFLIST]);
   rmSync(join(confDir, CONFLIST));
