@@ -3,6 +3,6 @@ export default {
   extensions: { ts: 'module' },
   nodeArguments: ['--import=tsx'],
   workerThreads: false,
-  files: ['test/**/*.test.ts'],
+  files: ['test/**/*.test.ts', '!test/kubernetes/**'],
   timeout: '3m',
 };
