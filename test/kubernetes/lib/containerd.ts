@@ -13,12 +13,15 @@ import { type ClusterNode, stop, tail } from './node.ts';
 export const CONTAINERD_SUITES = ['bookworm', 'sid'] as const;
 export type ContainerdSuite = (typeof CONTAINERD_SUITES)[number];
 
-/** Debian packages that a runtime node needs; runc of bookworm runs with every libc and works with all containerds. */
+/**
+ * Debian packages that a runtime node needs: the plugins as old as the containerd, since they have to know the versions
+ * of CNI that it speaks; runc of bookworm, which runs with every libc and works with all containerds.
+ */
 export function runtimePackages(suite: ContainerdSuite): DebianPackage[] {
   return [
     { suite, package: 'containerd' },
     { suite: 'bookworm', package: 'runc' },
-    { suite: 'bookworm', package: 'containernetworking-plugins' },
+    { suite, package: 'containernetworking-plugins' },
   ];
 }
 

@@ -11,6 +11,7 @@ export interface SandboxOptions {
   /** The node's network namespace instead of one of its own. */
   hostNetwork?: boolean;
   portMappings?: { protocol?: 'TCP' | 'UDP'; containerPort: number; hostPort: number; hostIp?: string }[];
+  sysctls?: Record<string, string>;
   /** Where container logs go. */
   logDirectory: string;
 }
@@ -84,6 +85,15 @@ export class CriClient {
     return Object.fromEntries(status.conditions.map(({ type, ...rest }) => [type, rest]));
   }
 
+  /** The version of the CNI configuration that it has loaded last; undefined while it has none. */
+  async cniVersion(): Promise<string | undefined> {
+    type Loaded = { Networks?: { Config?: { Name: string; CNIVersion: string } }[] };
+    const { info } = await this.call<{ info: Record<string, string> }>('Status', { verbose: true });
+    const { Networks = [] } = JSON.parse(info['cniconfig'] ?? '{}') as Loaded;
+    return Networks.map(network => network.Config).find(config => config?.Name !== 'cni-loopback')
+      ?.CNIVersion;
+  }
+
   /** Sets a pod up, network included. Returns its id. @throws ServiceError with the plugin's message */
   async runSandbox(options: SandboxOptions): Promise<string> {
     const config = sandboxConfig(options);
@@ -146,7 +156,8 @@ function sandboxConfig(options: SandboxOptions): object {
   const { name, namespace = 'default', uid = `uid-${name}`, attempt = 0 } = options;
   return {
     metadata: { name, namespace, uid, attempt },
-    hostname: name,
+    // One of the host's network has the host's.
+    hostname: options.hostNetwork ? '' : name,
     log_directory: options.logDirectory,
     dns_config: {},
     port_mappings: (options.portMappings ?? []).map(mapping => ({
@@ -157,6 +168,7 @@ function sandboxConfig(options: SandboxOptions): object {
     })),
     linux: {
       cgroup_parent: `/pods/${uid}`,
+      sysctls: options.sysctls ?? {},
       security_context: {
         namespace_options: {
           network: options.hostNetwork ? 'NODE' : 'POD',
