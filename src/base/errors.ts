@@ -16,6 +16,8 @@ export interface ErrorDetail {
   extack?: string;
   /** The verifier's log, where a program was refused. */
   log?: string;
+  /** How long a server asked to be left alone. */
+  retryAfterMs?: number;
   cause?: unknown;
 }
 
@@ -32,6 +34,7 @@ export class FimbriaError extends Error implements Omit<ErrorDetail, 'cause'> {
   readonly errno?: number;
   readonly extack?: string;
   readonly log?: string;
+  readonly retryAfterMs?: number;
 
   constructor(detail: ErrorDetail) {
     const subject = detail.object === undefined ? detail.op : `${detail.op} ${detail.object}`;
@@ -49,6 +52,7 @@ export class FimbriaError extends Error implements Omit<ErrorDetail, 'cause'> {
     if (detail.errno !== undefined) this.errno = detail.errno;
     if (detail.extack !== undefined) this.extack = detail.extack;
     if (detail.log !== undefined) this.log = detail.log;
+    if (detail.retryAfterMs !== undefined) this.retryAfterMs = detail.retryAfterMs;
   }
 }
 

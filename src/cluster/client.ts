@@ -1,12 +1,12 @@
-import { FimbriaError } from '../base/errors.ts';
+import { codeOf, FimbriaError } from '../base/errors.ts';
 import { createLogger, type Logger } from '../base/log.ts';
 import { findKind, type Kind, kindOf } from '../model/kinds.ts';
 import type { KubeObject, NewObject, Status } from '../model/types.ts';
-import { refused, unreachable } from './errors.ts';
+import type { CallCount } from './calls.ts';
 import { type InformerTuning, ListWatchInformer } from './informer.ts';
 import { loadKubeconfig } from './kubeconfig.ts';
 import { describe, query, resourcePath } from './paths.ts';
-import { Transport, type TransportRequest } from './transport.ts';
+import { Requests } from './requests.ts';
 import type {
   ClusterClient,
   ClusterConfig,
@@ -31,11 +31,16 @@ export interface ClientOptions {
 }
 
 const PAGE_SIZE = 500;
+const TIMEOUT_MS = 30_000;
+const METADATA = 'as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+const METADATA_LIST = 'as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const PATCH_TYPES = {
   merge: 'application/merge-patch+json',
   json: 'application/json-patch+json',
   strategic: 'application/strategic-merge-patch+json',
 } as const;
+
+type ListRequest = ListOptions & { metadataOnly?: boolean };
 
 interface ListPage<T> {
   items?: (T & { kind?: string; apiVersion?: string })[];
@@ -52,8 +57,7 @@ export function createClient(config: ClusterConfig | string, options: ClientOpti
 
 class HttpClusterClient implements ClusterClient {
   readonly config: ClusterConfig;
-  readonly #transport: Transport;
-  readonly #timeoutMs: number;
+  readonly #requests: Requests;
   readonly #manager: string;
   readonly #log: Logger;
   readonly #tuning: Partial<InformerTuning>;
@@ -63,41 +67,29 @@ class HttpClusterClient implements ClusterClient {
     this.config = config;
     const userAgent = options.userAgent ?? 'fimbria';
     this.#manager = userAgent.split('/')[0]!;
-    this.#timeoutMs = options.timeoutMs ?? 30_000;
     this.#log = options.log ?? createLogger('warn');
     this.#tuning = options.tuning ?? {};
-    try {
-      this.#transport = new Transport(config, userAgent);
-    } catch (error) {
-      throw unreachable('connect to', 'cluster', config.server, error);
-    }
+    this.#requests = new Requests(config, userAgent, options.timeoutMs ?? TIMEOUT_MS);
   }
 
   async get<T extends KubeObject>(kind: string, name: string, namespace?: string): Promise<T> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, namespace);
-    return this.#json('get', describe(known, ns, name), {
+    return this.#requests.json('get', describe(known, ns, name), {
       method: 'GET',
       path: resourcePath(known, ns, name),
     });
   }
 
   async list<T extends KubeObject>(kind: string, options: ListOptions = {}): Promise<ListResult<T>> {
-    const known = kindNamed(kind);
-    try {
-      return await this.#pages<T>(known, options, options.limit ?? PAGE_SIZE);
-    } catch (error) {
-      // The pages' common version expired under way: one big page needs none.
-      if (!(error instanceof FimbriaError) || error.code !== 'GONE') throw error;
-      return await this.#pages<T>(known, options, undefined);
-    }
+    return this.#list<T, T>(kindNamed(kind), options, item => item);
   }
 
   async create<T extends KubeObject>(object: NewObject<T>, options: WriteOptions = {}): Promise<T> {
     const known = kindOfObject(object as unknown as KubeObject);
     const ns = this.#namespace(known, object.metadata.namespace);
     const name = object.metadata.name ?? `${object.metadata.generateName ?? ''}*`;
-    return this.#json('create', describe(known, ns, name), {
+    return this.#requests.json('create', describe(known, ns, name), {
       method: 'POST',
       path: resourcePath(known, ns, undefined, undefined, apiVersion(object)) + this.#write(options),
       body: JSON.stringify(object),
@@ -109,7 +101,7 @@ class HttpClusterClient implements ClusterClient {
     const { name } = object.metadata;
     const ns = this.#namespace(known, object.metadata.namespace);
     const path = resourcePath(known, ns, name, options.subresource, apiVersion(object));
-    return this.#json('update', describe(known, ns, name), {
+    return this.#requests.json('update', describe(known, ns, name), {
       method: 'PUT',
       path: path + this.#write(options),
       body: JSON.stringify(object),
@@ -124,7 +116,7 @@ class HttpClusterClient implements ClusterClient {
   ): Promise<T> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, options.namespace);
-    return this.#json('patch', describe(known, ns, name), {
+    return this.#requests.json('patch', describe(known, ns, name), {
       method: 'PATCH',
       path: resourcePath(known, ns, name, options.subresource) + this.#write(options),
       body: JSON.stringify(patch),
@@ -143,7 +135,7 @@ class HttpClusterClient implements ClusterClient {
       ...(options.propagationPolicy !== undefined && { propagationPolicy: options.propagationPolicy }),
     };
     try {
-      await this.#json<Status>('delete', describe(known, ns, name), {
+      await this.#requests.json<Status>('delete', describe(known, ns, name), {
         method: 'DELETE',
         path: resourcePath(known, ns, name),
         body: JSON.stringify(body),
@@ -164,7 +156,7 @@ class HttpClusterClient implements ClusterClient {
   ): Promise<unknown> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, namespace);
-    return this.#json('create', `${describe(known, ns, name)}/${subresource}`, {
+    return this.#requests.json('create', `${describe(known, ns, name)}/${subresource}`, {
       method: 'POST',
       path: resourcePath(known, ns, name, subresource) + this.#write({}),
       body: JSON.stringify(body),
@@ -172,20 +164,21 @@ class HttpClusterClient implements ClusterClient {
   }
 
   serverVersion(): Promise<Record<string, string>> {
-    return this.#json('get', 'server version', { method: 'GET', path: '/version' });
+    return this.#requests.json('get', 'server version', { method: 'GET', path: '/version' });
   }
 
   rawGet(path: string): Promise<unknown> {
-    return this.#json('get', path, { method: 'GET', path });
+    return this.#requests.json('get', path, { method: 'GET', path });
   }
 
   informer<T extends KubeObject>(kind: string, options: InformerOptions<T> = {}): Informer<T> {
     const known = kindNamed(kind);
     const informer = new ListWatchInformer<T>({
       name: known.plural,
-      list: () => this.list<T>(kind, options),
+      list: keep => this.#list<T, ReturnType<typeof keep>>(known, options, keep),
       watch: (resourceVersion, timeoutSeconds, signal) =>
         this.#watch(known, options, resourceVersion, timeoutSeconds, signal),
+      whole: object => withKind(known, object),
       log: this.#log,
       onClose: () => this.#informers.delete(informer),
       tuning: this.#tuning,
@@ -195,17 +188,37 @@ class HttpClusterClient implements ClusterClient {
     return informer;
   }
 
-  close(): void {
-    for (const informer of [...this.#informers]) informer.close();
-    this.#transport.close();
+  calls(): readonly CallCount[] {
+    return this.#requests.calls.list();
   }
 
-  async #pages<T>(kind: Kind, options: ListOptions, limit: number | undefined): Promise<ListResult<T>> {
-    const items: T[] = [];
+  close(): void {
+    for (const informer of [...this.#informers]) informer.close();
+    this.#requests.close();
+  }
+
+  async #list<T, R>(kind: Kind, options: ListRequest, keep: (item: T) => R): Promise<ListResult<R>> {
+    try {
+      return await this.#pages<T, R>(kind, options, options.limit ?? PAGE_SIZE, keep);
+    } catch (error) {
+      // The pages' common version expired under way: one big page needs none.
+      if (codeOf(error) !== 'GONE') throw error;
+      return await this.#pages<T, R>(kind, options, undefined, keep);
+    }
+  }
+
+  /** Of each page only what `keep` makes of its items outlives it: a large cluster is never in memory at once. */
+  async #pages<T, R>(
+    kind: Kind,
+    options: ListRequest,
+    limit: number | undefined,
+    keep: (item: T) => R,
+  ): Promise<ListResult<R>> {
+    const items: R[] = [];
     let next: string | undefined;
     let resourceVersion = '';
     do {
-      const page = await this.#json<ListPage<T>>('list', kind.plural, {
+      const page = await this.#requests.json<ListPage<T>>('list', kind.plural, {
         method: 'GET',
         path:
           resourcePath(kind, options.namespace) +
@@ -215,22 +228,18 @@ class HttpClusterClient implements ClusterClient {
             limit,
             continue: next,
           }),
+        ...(options.metadataOnly && { accept: accepting(METADATA_LIST) }),
       });
-      for (const item of page.items ?? []) {
-        // Lists of a real cluster leave out what every item has in common.
-        item.kind ??= kind.kind;
-        item.apiVersion ??= kind.apiVersion;
-        items.push(item);
-      }
+      for (const item of page.items ?? []) items.push(keep(withKind(kind, item)));
       resourceVersion = page.metadata?.resourceVersion ?? '';
       next = page.metadata?.continue || undefined;
     } while (next !== undefined);
     return { items, resourceVersion };
   }
 
-  async #watch(
+  #watch(
     kind: Kind,
-    options: ListOptions,
+    options: ListRequest,
     resourceVersion: string,
     timeoutSeconds: number,
     signal: AbortSignal,
@@ -245,13 +254,8 @@ class HttpClusterClient implements ClusterClient {
         resourceVersion,
         timeoutSeconds,
       });
-    const response = await this.#transport
-      .stream({ method: 'GET', path }, signal)
-      .catch(error => Promise.reject(unreachable('watch', kind.plural, this.config.server, error)));
-    if (response.statusCode === 200) return response;
-    let body = '';
-    for await (const chunk of response.setEncoding('utf8')) body += chunk;
-    throw refused('watch', kind.plural, response.statusCode ?? 0, body);
+    const accept = options.metadataOnly && { accept: accepting(METADATA) };
+    return this.#requests.stream('watch', kind.plural, { method: 'GET', path, ...accept }, signal);
   }
 
   #namespace(kind: Kind, namespace: string | undefined): string | undefined {
@@ -263,21 +267,6 @@ class HttpClusterClient implements ClusterClient {
       fieldManager: options.fieldManager ?? this.#manager,
       dryRun: options.dryRun ? 'All' : undefined,
     });
-  }
-
-  async #json<T>(op: string, object: string, request: TransportRequest): Promise<T> {
-    const response = await this.#transport
-      .request(request, this.#timeoutMs)
-      .catch(error => Promise.reject(unreachable(op, object, this.config.server, error)));
-    if (response.status < 200 || response.status > 299) {
-      throw refused(op, object, response.status, response.body);
-    }
-    try {
-      return JSON.parse(response.body) as T;
-    } catch {
-      // Only the health checks answer in words.
-      return response.body as T;
-    }
   }
 }
 
@@ -305,4 +294,18 @@ function kindOfObject(object: KubeObject): Kind {
 
 function apiVersion(object: object): string {
   return (object as KubeObject).apiVersion;
+}
+
+/** Lists leave out what every item has in common, and what has only metadata does not say of what kind it was. */
+function withKind<T>(kind: Kind, object: T & { kind?: string; apiVersion?: string }): T {
+  if (object.kind === undefined || object.kind === 'PartialObjectMetadata') {
+    object.kind = kind.kind;
+    object.apiVersion = kind.apiVersion;
+  }
+  return object;
+}
+
+/** A server that knows no such thing answers with whole objects. */
+function accepting(what: string): string {
+  return `application/json;${what},application/json`;
 }

@@ -21,11 +21,26 @@ export function errorCode(httpStatus: number, status?: Partial<Status>): Cluster
   return 'INVALID';
 }
 
-/** What a refused request becomes. `body` is the answer's text, a Status object or anything else. */
-export function refused(op: string, object: string, httpStatus: number, body: string): FimbriaError {
+/**
+ * What a refused request becomes. `body` is the answer's text, a Status object or anything else.
+ * @param retryAfterMs how long the server wants to be left alone, where it says so
+ */
+export function refused(
+  op: string,
+  object: string,
+  httpStatus: number,
+  body: string,
+  retryAfterMs?: number,
+): FimbriaError {
   const status = parseStatus(body);
   const why = status?.message || body.trim().slice(0, 200) || `the server answered ${httpStatus}`;
-  return new FimbriaError({ code: errorCode(httpStatus, status), op, object, why });
+  return new FimbriaError({
+    code: errorCode(httpStatus, status),
+    op,
+    object,
+    why,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
 }
 
 /** What a request becomes that got no answer. */
@@ -42,7 +57,8 @@ export function unreachable(op: string, object: string, server: string, cause: u
 
 // A server that was set up anew counts from the start: it has never heard of our version, and waiting will not help.
 function isAheadOfServer(status?: Partial<Status>): boolean {
-  return status?.details?.causes?.some(cause => cause.reason === 'ResourceVersionTooLarge') ?? false;
+  const causes = status?.details?.causes;
+  return Array.isArray(causes) && causes.some(cause => cause?.reason === 'ResourceVersionTooLarge');
 }
 
 function parseStatus(body: string): Partial<Status> | undefined {

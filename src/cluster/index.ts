@@ -1,4 +1,5 @@
 /** The client of the Kubernetes API, for agents, operator, controllers and the command line. */
+export type { CallCount } from './calls.ts';
 export { type ClientOptions, createClient } from './client.ts';
 export type { ClusterErrorCode } from './errors.ts';
 export { daemonClusterConfig, formatKubeconfig, inClusterConfig, loadKubeconfig } from './kubeconfig.ts';

@@ -63,19 +63,31 @@ export function loadKubeconfig(path: string): ClusterConfig {
     );
   }
   const base = dirname(resolve(path));
-  const pem = (data: string | undefined, file: string | undefined): string | undefined => {
-    if (data) return Buffer.from(data, 'base64').toString('utf8');
-    return file ? readFileSync(resolve(base, file), 'utf8') : undefined;
+  const text = (data: string | undefined): string | undefined =>
+    data ? Buffer.from(data, 'base64').toString('utf8') : undefined;
+  /** kubectl takes the data where both are given, and a token's file. */
+  const file = (name: string | undefined, data?: string): string | undefined => {
+    if (!name || data) return undefined;
+    const at = resolve(base, name);
+    try {
+      readFileSync(at);
+    } catch (error) {
+      throw invalid(`cannot read a file that it names: ${messageOf(error)}`);
+    }
+    return at;
   };
   return defined({
     server: cluster.server,
-    ca: pem(cluster['certificate-authority-data'], cluster['certificate-authority']),
+    ca: text(cluster['certificate-authority-data']),
+    caFile: file(cluster['certificate-authority'], cluster['certificate-authority-data']),
     tlsServerName: cluster['tls-server-name'],
     insecureSkipTlsVerify: cluster['insecure-skip-tls-verify'],
     token: user.token,
     tokenFile: user.tokenFile === undefined ? undefined : resolve(base, user.tokenFile),
-    clientCertificate: pem(user['client-certificate-data'], user['client-certificate']),
-    clientKey: pem(user['client-key-data'], user['client-key']),
+    clientCertificate: text(user['client-certificate-data']),
+    clientCertificateFile: file(user['client-certificate'], user['client-certificate-data']),
+    clientKey: text(user['client-key-data']),
+    clientKeyFile: file(user['client-key'], user['client-key-data']),
     namespace: context.value.namespace,
   });
 }
@@ -87,10 +99,10 @@ export function inClusterConfig(
 ): ClusterConfig | undefined {
   const host = env['KUBERNETES_SERVICE_HOST'];
   if (!host || !existsSync(`${directory}/token`)) return undefined;
-  const authority = host.includes(':') ? `[${host}]` : host;
+  const authority = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
   return {
-    server: `https://${authority}:${env['KUBERNETES_SERVICE_PORT'] ?? '443'}`,
-    ca: readFileSync(`${directory}/ca.crt`, 'utf8'),
+    server: `https://${authority}:${env['KUBERNETES_SERVICE_PORT'] || '443'}`,
+    caFile: `${directory}/ca.crt`,
     tokenFile: `${directory}/token`,
     namespace: readFileSync(`${directory}/namespace`, 'utf8').trim(),
   };

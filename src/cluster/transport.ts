@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { Credentials } from './credentials.ts';
 import type { ClusterConfig } from './types.ts';
 
 export interface TransportRequest {
@@ -14,24 +14,23 @@ export interface TransportRequest {
 
 export interface TransportResponse {
   status: number;
+  headers: http.IncomingHttpHeaders;
   body: string;
 }
 
-const TOKEN_FILE_TTL_MS = 10_000;
 const TCP_KEEPALIVE_MS = 15_000;
 
 /** HTTP(S) to one API server, over TCP or a unix socket. Keeps connections open between requests. */
 export class Transport {
-  readonly #config: ClusterConfig;
+  readonly #credentials: Credentials;
   readonly #userAgent: string;
   readonly #agent: http.Agent;
   readonly #target: http.RequestOptions;
   readonly #secure: boolean;
-  #token: { value: string; readAtMs: number } | undefined;
 
   /** @throws TypeError when the server's URL cannot be read */
   constructor(config: ClusterConfig, userAgent: string) {
-    this.#config = config;
+    this.#credentials = new Credentials(config);
     this.#userAgent = userAgent;
     const url = new URL(config.server);
     this.#secure = url.protocol === 'https:';
@@ -43,9 +42,6 @@ export class Transport {
       this.#target = { host: bare(url.hostname), port: url.port || 443 };
       this.#agent = new https.Agent({
         ...keep,
-        ...(config.ca !== undefined && { ca: config.ca }),
-        ...(config.clientCertificate !== undefined && { cert: config.clientCertificate }),
-        ...(config.clientKey !== undefined && { key: config.clientKey }),
         ...(config.tlsServerName !== undefined && { servername: config.tlsServerName }),
         rejectUnauthorized: config.insecureSkipTlsVerify !== true,
       });
@@ -57,8 +53,12 @@ export class Transport {
     }
   }
 
-  /** Sends and reads the whole answer. Rejects when there is none within `timeoutMs`. */
-  async request(request: TransportRequest, timeoutMs: number): Promise<TransportResponse> {
+  /** Sends and reads the whole answer. Rejects when there is none within `timeoutMs`, the rest of `wholeMs`. */
+  async request(
+    request: TransportRequest,
+    timeoutMs: number,
+    wholeMs = timeoutMs,
+  ): Promise<TransportResponse> {
     const signal = AbortSignal.timeout(timeoutMs);
     try {
       return await this.#exchange(request, signal);
@@ -68,7 +68,7 @@ export class Transport {
       if (request.method === 'GET' && error instanceof StaleConnection) {
         return await this.#exchange(request, signal);
       }
-      throw signal.aborted ? new Error(`timed out after ${timeoutMs} ms`) : error;
+      throw signal.aborted ? new Error(`timed out after ${wholeMs} ms`) : error;
     }
   }
 
@@ -86,6 +86,11 @@ export class Transport {
     });
   }
 
+  /** Reads tokens and certificates anew; true when they have changed. */
+  reloadCredentials(): boolean {
+    return this.#credentials.reload();
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -96,11 +101,11 @@ export class Transport {
     let body = '';
     for await (const chunk of response) body += chunk;
     if (!response.complete) throw new Error('the connection ended before the answer did');
-    return { status: response.statusCode ?? 0, body };
+    return { status: response.statusCode ?? 0, headers: response.headers, body };
   }
 
   #send(request: TransportRequest, signal: AbortSignal): http.ClientRequest {
-    const token = this.#bearer();
+    const token = this.#credentials.bearer();
     const headers: http.OutgoingHttpHeaders = {
       accept: request.accept ?? 'application/json',
       'user-agent': this.#userAgent,
@@ -110,8 +115,10 @@ export class Transport {
       headers['content-type'] = request.contentType ?? 'application/json';
       headers['content-length'] = Buffer.byteLength(request.body);
     }
-    const options: http.RequestOptions = {
+    const options: https.RequestOptions = {
       ...this.#target,
+      // The agent keeps connections of different certificates apart: after a change there is a new one.
+      ...(this.#secure && this.#credentials.tls()),
       method: request.method,
       path: request.path,
       agent: this.#agent,
@@ -119,15 +126,6 @@ export class Transport {
       signal,
     };
     return this.#secure ? https.request(options) : http.request(options);
-  }
-
-  #bearer(): string | undefined {
-    const file = this.#config.tokenFile;
-    if (file === undefined) return this.#config.token;
-    if (!this.#token || performance.now() - this.#token.readAtMs > TOKEN_FILE_TTL_MS) {
-      this.#token = { value: readFileSync(file, 'utf8').trim(), readAtMs: performance.now() };
-    }
-    return this.#token.value;
   }
 }
 

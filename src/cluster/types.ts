@@ -1,4 +1,5 @@
 import type { KubeObject, NewObject } from '../model/types.ts';
+import type { CallCount } from './calls.ts';
 
 /** Where a cluster's API is and who asks. */
 export interface ClusterConfig {
@@ -7,11 +8,14 @@ export interface ClusterConfig {
   /** PEM certificates that the server's must descend from; the system's own list when absent. */
   ca?: string;
   token?: string;
-  /** Read again before each connection, since cluster tokens are replaced while we run. */
-  tokenFile?: string;
   /** PEM, for client certificates. */
   clientCertificate?: string;
   clientKey?: string;
+  /** Files go over the texts above and are read again while we run, since clusters replace what is in them. */
+  caFile?: string;
+  tokenFile?: string;
+  clientCertificateFile?: string;
+  clientKeyFile?: string;
   /** The name in the server's certificate where it differs from the host. */
   tlsServerName?: string;
   insecureSkipTlsVerify?: boolean;
@@ -66,6 +70,8 @@ export interface InformerOptions<T> {
   namespace?: string;
   labelSelector?: string;
   fieldSelector?: string;
+  /** Asks the server for `metadata` only; one that cannot leave out the rest sends it. */
+  metadataOnly?: boolean;
   /** Keeps only what is needed of each object, to save memory. Applied before handlers see it. */
   pick?(object: T): T;
 }
@@ -127,6 +133,8 @@ export interface ClusterClient {
   /** GET of any path below the server; the parsed JSON, or the text where it is none. */
   rawGet(path: string): Promise<unknown>;
   informer<T extends KubeObject>(kind: string, options?: InformerOptions<T>): Informer<T>;
+  /** How many requests ended in which way, since the client was made. */
+  calls(): readonly CallCount[];
   /** Closes connections and informers. */
   close(): void;
 }
