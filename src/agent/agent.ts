@@ -9,6 +9,7 @@ import { messageOf } from '../base/errors.ts';
 import { HealthServer } from '../base/health-server.ts';
 import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
+import { packageVersion } from '../base/paths.ts';
 import { createClient, daemonClusterConfig } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
@@ -122,7 +123,13 @@ export class Agent {
     const journal = this.#own('journal', new Journal(join(options.stateDir, 'journal'), { fsync: false }));
     if (journal.lostBytes > 0)
       log.warn('cut off a damaged tail of the journal', { bytes: journal.lostBytes });
-    const client = this.#own('cluster client', createClient(daemonClusterConfig(options.kubeconfig)));
+    const client = this.#own(
+      'cluster client',
+      createClient(daemonClusterConfig(options.kubeconfig), {
+        log: log.for('cluster'),
+        userAgent: `fimbria-agent/${packageVersion()}`,
+      }),
+    );
     const node = await learnNode(client, { ...options, journal, log, signal });
     const overrides = await readNodeConfig(client, {
       nodeName: node.name,

@@ -10,6 +10,7 @@ import type {
   Pod,
 } from '../model/types.ts';
 import type { NodeView, RemoteEndpointView } from '../routing/nodes.ts';
+import { pickEndpoint, pickIdentity, pickNamespace, pickNode, pickPod } from './narrow.ts';
 
 /**
  * The part of the cluster that one agent watches: all CiliumNodes and CiliumEndpoints, the Pods of its own node,
@@ -36,11 +37,11 @@ export class ClusterView {
   ) {
     this.#multiPool = multiPool;
     this.pools = multiPool ? client.informer<CiliumPodIPPool>('CiliumPodIPPool') : undefined;
-    this.nodes = client.informer<CiliumNode>('CiliumNode');
+    this.nodes = client.informer<CiliumNode>('CiliumNode', { pick: pickNode });
     this.endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: pickEndpoint });
-    this.identities = client.informer<CiliumIdentity>('CiliumIdentity');
+    this.identities = client.informer<CiliumIdentity>('CiliumIdentity', { pick: pickIdentity });
     this.pods = client.informer<Pod>('Pod', { fieldSelector: `spec.nodeName=${nodeName}`, pick: pickPod });
-    this.namespaces = client.informer<Namespace>('Namespace');
+    this.namespaces = client.informer<Namespace>('Namespace', { metadataOnly: true, pick: pickNamespace });
     this.#whole = new Promise((resolve, reject) => {
       this.#abandon = reject;
       Promise.all(this.#informers().map(i => i.synced)).then(() => resolve(), reject);
@@ -138,46 +139,5 @@ export function nodeView(node: CiliumNode, multiPool: boolean): NodeView | undef
     podCidrs: blocksOfNode(node, multiPool).flatMap(({ cidr }) => (cidr.includes(':') ? [] : [cidr])),
     ...(router ? { routerIpv4: router } : {}),
     ...(health ? { healthIpv4: health } : {}),
-  };
-}
-
-function pickEndpoint(endpoint: CiliumEndpoint): CiliumEndpoint {
-  const { id, identity, networking } = endpoint.status ?? {};
-  return {
-    apiVersion: endpoint.apiVersion,
-    kind: endpoint.kind,
-    metadata: {
-      name: endpoint.metadata.name,
-      ...(endpoint.metadata.namespace ? { namespace: endpoint.metadata.namespace } : {}),
-      ...(endpoint.metadata.uid ? { uid: endpoint.metadata.uid } : {}),
-      ...(endpoint.metadata.ownerReferences ? { ownerReferences: endpoint.metadata.ownerReferences } : {}),
-    },
-    status: {
-      ...(id === undefined ? {} : { id }),
-      ...(identity ? { identity } : {}),
-      ...(networking ? { networking } : {}),
-    },
-  };
-}
-
-function pickPod(pod: Pod): Pod {
-  const { name, namespace, uid, labels, annotations, deletionTimestamp } = pod.metadata;
-  return {
-    apiVersion: pod.apiVersion,
-    kind: pod.kind,
-    metadata: {
-      name,
-      ...(namespace ? { namespace } : {}),
-      ...(uid ? { uid } : {}),
-      ...(labels ? { labels } : {}),
-      ...(annotations ? { annotations } : {}),
-      ...(deletionTimestamp ? { deletionTimestamp } : {}),
-    },
-    spec: {
-      containers: [],
-      ...(pod.spec.nodeName ? { nodeName: pod.spec.nodeName } : {}),
-      ...(pod.spec.serviceAccountName ? { serviceAccountName: pod.spec.serviceAccountName } : {}),
-      ...(pod.spec.hostNetwork ? { hostNetwork: true } : {}),
-    },
   };
 }

@@ -25,6 +25,8 @@ export interface ClientOptions {
   userAgent?: string;
   /** How long an answer may take. */
   timeoutMs?: number;
+  /** The same for what writes. */
+  writeTimeoutMs?: number;
   log?: Logger;
   /** How informers pace themselves; for tests. */
   tuning?: Partial<InformerTuning>;
@@ -69,7 +71,10 @@ class HttpClusterClient implements ClusterClient {
     this.#manager = userAgent.split('/')[0]!;
     this.#log = options.log ?? createLogger('warn');
     this.#tuning = options.tuning ?? {};
-    this.#requests = new Requests(config, userAgent, options.timeoutMs ?? TIMEOUT_MS);
+    this.#requests = new Requests(config, userAgent, {
+      readMs: options.timeoutMs ?? TIMEOUT_MS,
+      writeMs: options.writeTimeoutMs ?? options.timeoutMs ?? TIMEOUT_MS,
+    });
   }
 
   async get<T extends KubeObject>(kind: string, name: string, namespace?: string): Promise<T> {

@@ -20,12 +20,12 @@ export class Requests {
   readonly calls = new CallCounter();
   readonly #config: ClusterConfig;
   readonly #transport: Transport;
-  readonly #timeoutMs: number;
+  readonly #timeouts: { readMs: number; writeMs: number };
 
   /** @throws FimbriaError UNAVAILABLE when the server's URL cannot be read */
-  constructor(config: ClusterConfig, userAgent: string, timeoutMs: number) {
+  constructor(config: ClusterConfig, userAgent: string, timeouts: { readMs: number; writeMs: number }) {
     this.#config = config;
-    this.#timeoutMs = timeoutMs;
+    this.#timeouts = timeouts;
     try {
       this.#transport = new Transport(config, userAgent);
     } catch (error) {
@@ -70,14 +70,15 @@ export class Requests {
   }
 
   async #patiently(op: string, object: string, request: TransportRequest): Promise<TransportResponse> {
-    const untilMs = performance.now() + this.#timeoutMs;
+    const timeoutMs = request.method === 'GET' ? this.#timeouts.readMs : this.#timeouts.writeMs;
+    const untilMs = performance.now() + timeoutMs;
     const leftMs = (): number => Math.max(1, Math.round(untilMs - performance.now()));
     for (let retries = 0; ; retries++) {
       const response = await this.#known(
         op,
         object,
         request.method,
-        () => this.#transport.request(request, leftMs(), this.#timeoutMs),
+        () => this.#transport.request(request, leftMs(), timeoutMs),
         answer => answer.status,
       );
       const { status, headers } = response;

@@ -10,50 +10,78 @@ export const LEASE_NAME = 'cilium-operator-resource-lock';
 /** Where it is unless the installation is elsewhere. */
 export const LEASE_NAMESPACE = 'kube-system';
 
-/** All in milliseconds; `leaseMs` > `renewMs` + the time of one request. */
+/** All in milliseconds. */
 export interface LeaderTimings {
   /** How long others respect a lease that is not renewed. */
   leaseMs: number;
-  /** How long the holder may fail to renew before it stops acting; shorter than `leaseMs`. */
+  /**
+   * How long after it asked for its last renewal the holder may begin to write. What is left to `leaseMs` is for writes that
+   * are under way, and for clocks that do not run alike.
+   */
   deadlineMs: number;
   /** Between renewals, and between looks at somebody else's lease. */
   renewMs: number;
 }
 
-const TIMINGS: LeaderTimings = { leaseMs: 15_000, deadlineMs: 10_000, renewMs: 2_000 };
+/** Kubernetes' own. */
+export const TIMINGS: LeaderTimings = { leaseMs: 15_000, deadlineMs: 10_000, renewMs: 2_000 };
 
 const RELEASE_TIMEOUT_MS = 2_000;
 
+/** Where time comes from; a simulated one in tests. */
+export interface Clock {
+  /** Milliseconds that only go forward. */
+  nowMs(): number;
+  /** Rejects when `signal` aborts. */
+  delay(delayMs: number, signal?: AbortSignal): Promise<void>;
+}
+
+const realClock: Clock = {
+  nowMs: () => performance.now(),
+  delay: (delayMs, signal) =>
+    delay(delayMs, undefined, { ...(signal && { signal }), ref: signal !== undefined }),
+};
+
 /** One time of leading: from getting the lease until it may have been lost. */
 export interface Term {
-  /** Aborts when the lease may be lost, or the election ends. No write may begin after that. */
+  /** Aborts when the lease may be lost, or the election ends. */
   readonly signal: AbortSignal;
+  /** Whether a write may begin, by the clock: also where the process was held up so that `signal` comes late. */
+  mayWrite(): boolean;
   /** Gives the lease back, so that the next operator need not wait. */
   release(): Promise<void>;
 }
 
+export interface LeaderOptions {
+  /** For the lease only; its requests must end well within `deadlineMs`. */
+  client: Pick<ClusterClient, 'get' | 'create' | 'update'>;
+  identity: string;
+  log: Logger;
+  namespace?: string;
+  timings?: LeaderTimings;
+  clock?: Clock;
+}
+
 /** Who may act as operator: decided by a Lease of the cluster. One per process. */
 export class LeaderElection {
-  readonly #client: ClusterClient;
+  readonly #client: LeaderOptions['client'];
   readonly #identity: string;
   readonly #log: Logger;
   readonly #namespace: string;
   readonly #timings: LeaderTimings;
+  readonly #clock: Clock;
   /** Somebody else's lease as last seen, and when by our own clock: clocks of machines differ. */
   #seen: { key: string; atMs: number } | undefined;
+  /** As the server gave it back when we wrote it last: renewing it needs no look. */
+  #held: Lease | undefined;
 
-  constructor(options: {
-    client: ClusterClient;
-    identity: string;
-    log: Logger;
-    namespace?: string;
-    timings?: LeaderTimings;
-  }) {
+  constructor(options: LeaderOptions) {
     this.#client = options.client;
     this.#identity = options.identity;
     this.#log = options.log;
     this.#namespace = options.namespace ?? LEASE_NAMESPACE;
     this.#timings = options.timings ?? TIMINGS;
+    this.#clock = options.clock ?? realClock;
   }
 
   /** Waits for the lease. Goes on through errors, telling what it waits for; rejects only when `signal` aborts. */
@@ -67,30 +95,44 @@ export class LeaderElection {
     };
     for (;;) {
       signal.throwIfAborted();
+      const askedAtMs = this.#clock.nowMs();
       try {
         const holder = await this.#attempt();
-        if (holder === undefined) break;
+        if (holder === undefined) {
+          // Got so late that it may be gone again: as good as not got.
+          if (this.#clock.nowMs() - askedAtMs >= this.#timings.deadlineMs) continue;
+          this.#log.info('leading', { identity: this.#identity });
+          return this.#hold(signal, askedAtMs);
+        }
         say('another operator leads, waiting', { holder });
         backoff.reset();
-        await delay(this.#timings.renewMs, undefined, { signal });
+        await this.#clock.delay(this.#timings.renewMs, signal);
       } catch (error) {
         if (signal.aborted) throw error;
         say('cannot take the lease yet, waiting', { error: messageOf(error) });
-        await delay(backoff.next(), undefined, { signal });
+        await this.#clock.delay(backoff.next(), signal);
       }
     }
-    this.#log.info('leading', { identity: this.#identity });
-    return this.#hold(signal);
   }
 
   /** Takes or renews the lease. The holder's name when somebody else has it. */
   async #attempt(): Promise<string | undefined> {
+    if (this.#held !== undefined) {
+      try {
+        await this.#write(this.#held);
+        return undefined;
+      } catch (error) {
+        // Somebody has written it, or our last write arrived although its answer did not: see who.
+        if (codeOf(error) !== 'CONFLICT' && codeOf(error) !== 'NOT_FOUND') throw error;
+        this.#held = undefined;
+      }
+    }
     let lease: Lease;
     try {
       lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
     } catch (error) {
       if (codeOf(error) !== 'NOT_FOUND') throw error;
-      await this.#client.create<Lease>({
+      this.#held = await this.#client.create<Lease>({
         apiVersion: 'coordination.k8s.io/v1',
         kind: 'Lease',
         metadata: { name: LEASE_NAME, namespace: this.#namespace },
@@ -100,14 +142,18 @@ export class LeaderElection {
     }
     const holder = lease.spec?.holderIdentity ?? '';
     if (holder !== '' && holder !== this.#identity && !this.#expired(lease)) return holder;
-    // The resourceVersion goes along: of two that try at once, one gets CONFLICT.
-    await this.#client.update<Lease>({ ...lease, spec: this.#spec(lease) });
+    await this.#write(lease);
     return undefined;
+  }
+
+  /** The resourceVersion goes along: of two that try at once, one gets CONFLICT. */
+  async #write(lease: Lease): Promise<void> {
+    this.#held = await this.#client.update<Lease>({ ...lease, spec: this.#spec(lease) });
   }
 
   #expired(lease: Lease): boolean {
     const key = `${lease.metadata.uid} ${lease.metadata.resourceVersion}`;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     if (this.#seen?.key !== key) this.#seen = { key, atMs: nowMs };
     const leaseMs = (lease.spec?.leaseDurationSeconds ?? this.#timings.leaseMs / 1000) * 1000;
     return nowMs - this.#seen.atMs > leaseMs;
@@ -125,45 +171,62 @@ export class LeaderElection {
     };
   }
 
-  #hold(signal: AbortSignal): Term {
+  /** @param askedAtMs when the lease was asked for: others count from when they see it, which is never before that */
+  #hold(signal: AbortSignal, askedAtMs: number): Term {
     const lost = new AbortController();
     const end = AbortSignal.any([signal, lost.signal]);
+    const clock = this.#clock;
     const { deadlineMs, renewMs } = this.#timings;
+    let untilMs = askedAtMs + deadlineMs;
     const lose = (why: string): void => {
       if (end.aborted) return;
       this.#log.warn('no longer leading', { why });
       lost.abort();
     };
-    // The deadline has its own timer: a request that hangs must not keep us acting.
-    const deadline = setTimeout(() => lose('the lease could not be renewed in time'), deadlineMs);
-    const renewing = (async () => {
+    const pause = (delayMs: number): Promise<void> => clock.delay(delayMs, end).catch(() => {});
+    // Beside the renewals: a request that hangs must not keep us acting.
+    const deadline = (async () => {
       while (!end.aborted) {
-        await delay(renewMs, undefined, { signal: end }).catch(() => {});
+        const leftMs = untilMs - clock.nowMs();
+        if (leftMs <= 0) lose('the lease could not be renewed in time');
+        else await pause(leftMs);
+      }
+    })();
+    const renewing = (async () => {
+      for (;;) {
+        await pause(renewMs);
         if (end.aborted) return;
+        const renewedAtMs = clock.nowMs();
         try {
           const holder = await this.#attempt();
-          if (holder === undefined) deadline.refresh();
+          if (holder === undefined) untilMs = renewedAtMs + deadlineMs;
           else lose(`${holder} has the lease`);
         } catch (error) {
           this.#log.debug('could not renew the lease', { error: messageOf(error) });
         }
       }
-    })().finally(() => clearTimeout(deadline));
+    })();
     return {
       signal: end,
+      mayWrite: () => !end.aborted && clock.nowMs() < untilMs,
       release: async () => {
         lost.abort();
-        await renewing;
         // Whoever stops does not wait long for a server that is away: the lease runs out by itself.
-        await Promise.race([this.#release(), delay(RELEASE_TIMEOUT_MS, undefined, { ref: false })]);
+        const patience = new AbortController();
+        const released = Promise.all([renewing, deadline]).then(() => this.#release(patience.signal));
+        await Promise.race([released, clock.delay(RELEASE_TIMEOUT_MS)]);
+        patience.abort();
       },
     };
   }
 
-  async #release(): Promise<void> {
+  /** @param signal aborts when nobody waits any more: by then we may have got the lease anew, and must not give that away */
+  async #release(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    this.#held = undefined;
     try {
       const lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
-      if (lease.spec?.holderIdentity !== this.#identity) return;
+      if (signal.aborted || lease.spec?.holderIdentity !== this.#identity) return;
       await this.#client.update<Lease>({ ...lease, spec: { ...lease.spec, holderIdentity: '' } });
     } catch (error) {
       this.#log.info('could not give the lease back, it will run out', { error: messageOf(error) });

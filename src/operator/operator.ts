@@ -2,21 +2,15 @@ import { Controller } from '../base/controller.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { AgentConfig } from '../config/types.ts';
-import type {
-  CiliumEndpoint,
-  CiliumIdentity,
-  CiliumNode,
-  CiliumPodIPPool,
-  KubeObject,
-  Node,
-  Pod,
-} from '../model/types.ts';
+import type { CiliumNode, CiliumPodIPPool, KubeObject, Node, Pod } from '../model/types.ts';
 import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
+import { writesWhile } from './guard.ts';
 import { LEASE_NAMESPACE, LeaderElection, type LeaderTimings, type Term } from './leader.ts';
 import { NodeReadiness, type ReadinessOptions } from './node-readiness.ts';
 import { PoolAssigner } from './pool-assigner.ts';
 import { PoolKeeper } from './pool-keeper.ts';
+import { podReadiness, watchCluster } from './view.ts';
 
 /** A full pass this often even when nothing happens, so that nothing missed stays missed. */
 const ASSIGN_INTERVAL_MS = 60_000;
@@ -25,6 +19,8 @@ const RETRY = { baseMs: 100, maxMs: 5_000 };
 
 export interface OperatorDeps {
   client: ClusterClient;
+  /** For the lease: its requests end soon, so that there is time for another. The same unless given. */
+  leaseClient?: ClusterClient;
   config: AgentConfig;
   /** This process's name among several operators. */
   identity: string;
@@ -35,6 +31,8 @@ export interface OperatorDeps {
   log: Logger;
   timings?: LeaderTimings;
   grace?: GraceTimes;
+  /** Told when this process begins and ceases to act. */
+  onLeading?: (leading: boolean) => void;
 }
 
 /**
@@ -45,7 +43,7 @@ export interface OperatorDeps {
 export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
   const { client, identity, log } = deps;
   const election = new LeaderElection({
-    client,
+    client: deps.leaseClient ?? client,
     identity,
     log: log.for('leader'),
     ...(deps.k8sNamespace === undefined ? {} : { namespace: deps.k8sNamespace }),
@@ -60,8 +58,10 @@ export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Prom
       throw error;
     }
     try {
-      await lead(deps, term.signal);
+      deps.onLeading?.(true);
+      await lead({ ...deps, client: writesWhile(client, () => term.mayWrite()) }, term.signal);
     } finally {
+      deps.onLeading?.(false);
       await term.release();
     }
   }
@@ -70,12 +70,9 @@ export async function runOperator(deps: OperatorDeps, signal: AbortSignal): Prom
 /** One term: from the full list to the loss of the lease. */
 async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
   const { client, log } = deps;
-  const nodes = client.informer<Node>('Node', { pick: nodeReadiness });
-  const pods = client.informer<Pod>('Pod', { pick: metadataOnly });
-  const ciliumNodes = client.informer<CiliumNode>('CiliumNode');
-  const endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: identityOnly });
-  const identities = client.informer<CiliumIdentity>('CiliumIdentity', { pick: metadataOnly });
-  const informers = [nodes, pods, ciliumNodes, endpoints, identities] as unknown as Informer<KubeObject>[];
+  const view = watchCluster(client);
+  const { nodes, ciliumNodes, endpoints } = view;
+  const informers = Object.values(view) as Informer<KubeObject>[];
   const controllers: Controller[] = [];
   try {
     // Only when every CiliumNode is known can a block be called free.
@@ -92,7 +89,7 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
     if (!(await reached(Promise.all(informers.map(informer => informer.synced)), signal))) return;
     const collector = new Collector({
       client,
-      view: { nodes, pods, ciliumNodes, endpoints, identities },
+      view,
       log: log.for('gc'),
       signal,
       ...(deps.grace === undefined ? {} : { grace: deps.grace }),
@@ -238,44 +235,4 @@ function reached(promise: Promise<unknown>, signal: AbortSignal): Promise<boolea
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(() => resolve(true), reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
-}
-
-/** Of a node what is told of its network, besides that it exists. */
-function nodeReadiness(node: Node): Node {
-  const taints = node.spec?.taints;
-  const conditions = node.status?.conditions?.filter(({ type }) => type === 'NetworkUnavailable');
-  return {
-    ...metadataOnly(node),
-    ...(taints === undefined ? {} : { spec: { taints } }),
-    ...(conditions === undefined ? {} : { status: { conditions } }),
-  } as Node;
-}
-
-function podReadiness(pod: Pod): Pod {
-  const { deletionTimestamp } = pod.metadata;
-  const slim = metadataOnly(pod);
-  return {
-    ...slim,
-    metadata: { ...slim.metadata, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }) },
-    spec: { nodeName: pod.spec?.nodeName },
-    status: { conditions: pod.status?.conditions?.filter(({ type }) => type === 'Ready') },
-  } as Pod;
-}
-
-/** What is needed of objects that only have to exist. */
-function metadataOnly<T extends KubeObject>(object: T): T {
-  const { name, namespace, uid } = object.metadata;
-  const metadata = { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
-  return { apiVersion: object.apiVersion, kind: object.kind, metadata } as T;
-}
-
-function identityOnly(endpoint: CiliumEndpoint): CiliumEndpoint {
-  const owners = endpoint.metadata.ownerReferences;
-  const identity = endpoint.status?.identity?.id;
-  const slim = metadataOnly(endpoint);
-  return {
-    ...slim,
-    metadata: { ...slim.metadata, ...(owners === undefined ? {} : { ownerReferences: owners }) },
-    ...(identity === undefined ? {} : { status: { identity: { id: identity } } as CiliumEndpoint['status'] }),
-  } as CiliumEndpoint;
 }

@@ -16,6 +16,8 @@ export interface OperatorOptions {
   k8sNamespace: string;
   /** `[ADDRESS]:PORT` for probes; nowhere when undefined. */
   healthAddress?: string;
+  /** `[ADDRESS]:PORT` for metrics; nowhere when undefined. */
+  metricsAddress?: string;
   /** Take the taint off nodes whose agent is ready. */
   removeNodeTaints: boolean;
   /** Say on a node whose agent is ready that its network is available. */
@@ -32,6 +34,7 @@ const FLAGS = {
     'ADDR',
     'where /healthz and /livez are served, such as 127.0.0.1:9234 (default: nowhere)',
   ],
+  'metrics-address': ['ADDR', 'where metrics are served, such as :9963 (default: nowhere)'],
   'remove-node-taints': [
     'true|false',
     'take agent-not-ready off nodes whose agent is ready (default: false)',
@@ -56,6 +59,8 @@ export function parseOperatorOptions(argv: string[], env: NodeJS.ProcessEnv): Op
   const lab = line.text('lab');
   const healthAddress = line.text('health-address');
   if (healthAddress) parseListenAddress(healthAddress, 'health address');
+  const metricsAddress = line.text('metrics-address');
+  if (metricsAddress) parseListenAddress(metricsAddress, 'metrics address');
   return {
     kubeconfig: line.kubeconfig,
     readFlat: line.readFlat,
@@ -63,6 +68,7 @@ export function parseOperatorOptions(argv: string[], env: NodeJS.ProcessEnv): Op
     identity: line.text('identity') ?? (lab ? `lab ${lab}` : `${hostname()}_${randomUUID()}`),
     k8sNamespace: line.text('k8s-namespace') ?? env['CILIUM_K8S_NAMESPACE'] ?? 'kube-system',
     ...(healthAddress ? { healthAddress } : {}),
+    ...(metricsAddress ? { metricsAddress } : {}),
     removeNodeTaints: line.text('remove-node-taints') === 'true',
     setNodeNetworkStatus: line.text('set-node-network-status') === 'true',
     logLevel: line.logLevel,

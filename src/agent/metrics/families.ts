@@ -1,10 +1,11 @@
 import type { ClusterHealth, MapUsage } from '../../api/types.ts';
 import type { ControllerStatus } from '../../base/controller.ts';
+import type { Family, Sample } from '../../base/metrics/text.ts';
+import { type ClusterClient, clientFamilies } from '../../cluster/index.ts';
 import type { PoolUsage } from '../../ipam/types.ts';
 import type { MetricsRow } from '../../maps/metrics.ts';
 import { reasonText } from '../../monitor/index.ts';
 import { pressureOf } from '../map-usage.ts';
-import type { Family, Sample } from './text.ts';
 
 /** Reasons from here on are drops; below are verdicts and observations. Cilium's numbers. */
 const FIRST_DROP_REASON = 130;
@@ -27,6 +28,8 @@ export interface MetricsInput {
   bootstrapSeconds?: number;
   apiTimes: Sample[];
   logLines: Sample[];
+  /** Of the API server. */
+  client: Pick<ClusterClient, 'calls' | 'config'>;
   cluster: ClusterHealth;
   /** By `reserved` and `cluster_local`. */
   identities: Readonly<Record<string, number>>;
@@ -69,6 +72,7 @@ export function metricFamilies(input: MetricsInput): Family[] {
       samples: input.apiTimes,
     },
     counter('cilium_errors_warnings_total', 'Lines logged as warning or error.', input.logLines),
+    ...clientFamilies([input.client]),
     ...healthFamilies(input),
     counter(
       'fimbria_repaired_total',

@@ -1,4 +1,4 @@
-import type { Sample } from './text.ts';
+import type { Sample } from '../../base/metrics/text.ts';
 
 /** Upper bounds in seconds, those that Prometheus clients have by default. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;

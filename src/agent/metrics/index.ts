@@ -1,3 +1,4 @@
+import { renderMetrics } from '../../base/metrics/text.ts';
 import { packageVersion } from '../../base/paths.ts';
 import { reservedIdentities } from '../../identity/index.ts';
 import { metricsMap } from '../../maps/metrics.ts';
@@ -5,9 +6,8 @@ import type { AgentParts } from '../agent.ts';
 import { metricFamilies } from './families.ts';
 import { Histogram } from './histogram.ts';
 import { LogCounts } from './log-counts.ts';
-import { renderMetrics } from './text.ts';
 
-export { MetricsServer } from './server.ts';
+export { MetricsServer } from '../../base/metrics/server.ts';
 
 /** What is counted while the agent runs, beside what can be asked of its parts at any time. */
 export class AgentMetrics {
@@ -34,6 +34,7 @@ export class AgentMetrics {
         ...(bootstrapSeconds === undefined ? {} : { bootstrapSeconds }),
         apiTimes: this.apiTimes.samples(),
         logLines: this.logs.samples(),
+        client: parts.client,
         cluster: parts.prober.summary(),
         identities: {
           reserved: Object.keys(reservedIdentities).length,

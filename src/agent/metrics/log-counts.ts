@@ -1,5 +1,5 @@
 import type { LogFields, Logger } from '../../base/log.ts';
-import type { Sample } from './text.ts';
+import type { Sample } from '../../base/metrics/text.ts';
 
 /** Counts warnings and errors of a logger and of all that come from it, by level and subsystem. */
 export class LogCounts {

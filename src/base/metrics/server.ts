@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
-import { codeOf, FimbriaError, messageOf } from '../../base/errors.ts';
-import { parseListenAddress } from '../../base/health-server.ts';
-import type { Logger } from '../../base/log.ts';
+import { codeOf, FimbriaError, messageOf } from '../errors.ts';
+import { parseListenAddress } from '../health-server.ts';
+import type { Logger } from '../log.ts';
 import { METRICS_CONTENT_TYPE } from './text.ts';
 
 /** How long a scraper may take for its request and our answer. */
