@@ -132,6 +132,20 @@ export interface ClusterClient {
   serverVersion(): Promise<Record<string, string>>;
   /** GET of any path below the server; the parsed JSON, or the text where it is none. */
   rawGet(path: string): Promise<unknown>;
+  /**
+   * Any request below the server, for kinds that `findKind` does not know. The parsed JSON. `op` and `object` are for
+   * messages; a body is sent as JSON.
+   */
+  raw<T>(
+    op: string,
+    object: string,
+    request: {
+      method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+      path: string;
+      body?: unknown;
+      contentType?: string;
+    },
+  ): Promise<T>;
   informer<T extends KubeObject>(kind: string, options?: InformerOptions<T>): Informer<T>;
   /** How many requests ended in which way, since the client was made. */
   calls(): readonly CallCount[];

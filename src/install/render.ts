@@ -4,6 +4,7 @@ import { deploymentValues, type Values, valuesToFlat } from '../config/index.ts'
 import { allCrds } from '../model/crd/index.ts';
 import type { KubeObject } from '../model/meta.ts';
 import { manifests } from './manifests/index.ts';
+import { OURS } from './manifests/names.ts';
 import { fill, isAtLeast, type Surroundings } from './template.ts';
 
 /** Where and for what Kubernetes manifests are rendered. */
@@ -41,7 +42,8 @@ export function render(values: Values, options: RenderOptions): Rendered {
     .flat()
     .map(template => fill(template, around) as KubeObject | undefined)
     .filter(object => object !== undefined);
-  const crds = isAtLeast(kubernetes, RULES_SINCE) ? allCrds() : (allCrds().map(withoutRules) as KubeObject[]);
+  const definitions = isAtLeast(kubernetes, RULES_SINCE) ? allCrds() : allCrds().map(withoutRules);
+  const crds = definitions.map(crd => ({ ...crd, metadata: { ...crd.metadata, labels: { ...OURS } } }));
   return { crds, objects, flat, warnings };
 }
 

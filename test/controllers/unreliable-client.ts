@@ -54,6 +54,7 @@ export class UnreliableClient implements ClusterClient {
   list: ClusterClient['list'] = (...args) => this.#read(() => this.#client.list(...args));
   rawGet: ClusterClient['rawGet'] = path => this.#read(() => this.#client.rawGet(path));
   calls: ClusterClient['calls'] = () => this.#client.calls();
+  raw: ClusterClient['raw'] = (...args) => this.#read(() => this.#client.raw(...args));
   serverVersion: ClusterClient['serverVersion'] = () => this.#read(() => this.#client.serverVersion());
   create: ClusterClient['create'] = (...args) =>
     this.#write('create', args, () => this.#client.create(...args));

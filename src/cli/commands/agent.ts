@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { parseEndpointId } from '../../api/types.ts';
 import { FimbriaError } from '../../base/errors.ts';
+import type { ConfigMap } from '../../model/types.ts';
 import { type AgentOptions, agentClient, agentCommand, options } from '../context.ts';
 import { present, print } from '../format/output.ts';
 import * as tables from '../format/tables.ts';
+import { withCluster } from '../objects/connect.ts';
 
 const output = (command: Command): string | undefined => options<AgentOptions>(command).output;
 
@@ -53,12 +55,22 @@ function addConfig(program: Command): void {
     const found = await agentClient(command).config();
     await present(found.status.realized, output(command), () => tables.configOptions(found));
   });
-  agentCommand(config, 'view', 'all settings under Cilium’s flat keys').action(
-    async (_: unknown, command: Command) => {
-      const { flat } = await agentClient(command).config();
+  agentCommand(config, 'view', 'all settings under Cilium’s flat keys')
+    .option('--cluster', 'of the cluster’s ConfigMap instead of the agent here')
+    .option('--kubeconfig <file>', 'with --cluster: which ($KUBECONFIG)')
+    .option('-n, --namespace <name>', 'with --cluster: where it is installed', 'kube-system')
+    .action(async (_: unknown, command: Command) => {
+      const given = options<AgentOptions & { cluster?: boolean; kubeconfig?: string; namespace: string }>(
+        command,
+      );
+      const flat = given.cluster
+        ? await withCluster(given, async ({ client }) => {
+            const map = await client.get<ConfigMap>('ConfigMap', 'cilium-config', given.namespace);
+            return map.data ?? {};
+          })
+        : (await agentClient(command).config()).flat;
       await present(flat, output(command), () => tables.configView(flat));
-    },
-  );
+    });
 }
 
 /** The commands that list what the agent knows: endpoints, configuration, nodes, identities, addresses, maps. */

@@ -3,12 +3,15 @@ import type { ApiClient } from '../../api/client.ts';
 import type { StatusResponse } from '../../api/types.ts';
 import { codeOf, FimbriaError, messageOf } from '../../base/errors.ts';
 import { type AgentOptions, agentClient, agentCommand, options } from '../context.ts';
+import { formatClusterStatus } from '../format/cluster-status.ts';
 import { parseDuration } from '../format/duration.ts';
 import { present, print } from '../format/output.ts';
 import { firstProblem, formatBrief, formatStatus } from '../format/status.ts';
+import { findKubeconfig, withCluster } from '../objects/connect.ts';
 
 /** How often `--wait` asks again. */
 const POLL_INTERVAL_MS = 250;
+const CLUSTER_POLL_INTERVAL_MS = 1_000;
 
 interface StatusOptions extends AgentOptions {
   verbose?: boolean;
@@ -16,6 +19,9 @@ interface StatusOptions extends AgentOptions {
   brief?: boolean;
   wait?: boolean;
   waitDuration: string;
+  cluster?: boolean;
+  kubeconfig?: string;
+  namespace: string;
 }
 
 /** Asks until nothing is wrong any more. Throws TIMEOUT with the last problem when `durationMs` is over. */
@@ -44,20 +50,54 @@ async function waitUntilWell(client: ApiClient, durationMs: number): Promise<Sta
   }
 }
 
+/** On a machine without an agent but with a cluster, people may mean the cluster's. */
+function withClusterHint(error: unknown): unknown {
+  if (!(error instanceof FimbriaError) || error.code !== 'AGENT_UNREACHABLE') return error;
+  try {
+    findKubeconfig(undefined);
+  } catch {
+    return error;
+  }
+  const { code, op, object, why, hint } = error;
+  const more = `${hint}; for the whole cluster: fimbria status --cluster`;
+  return new FimbriaError({ code, op, ...(object ? { object } : {}), why, hint: more, cause: error });
+}
+
+/** The cluster's summary. Exits 1 when something is wrong. */
+async function clusterStatus(given: StatusOptions): Promise<void> {
+  const { readClusterStatus, firstClusterProblem } = await import('../../install/cluster-status.ts');
+  const deadline = performance.now() + (given.wait ? parseDuration(given.waitDuration) : 0);
+  await withCluster({ ...(given.kubeconfig ? { kubeconfig: given.kubeconfig } : {}) }, async ({ client }) => {
+    let status = await readClusterStatus(client, given.namespace);
+    while (firstClusterProblem(status) !== undefined && performance.now() < deadline) {
+      await new Promise(resolve => setTimeout(resolve, CLUSTER_POLL_INTERVAL_MS));
+      status = await readClusterStatus(client, given.namespace);
+    }
+    const colour = process.stdout.isTTY === true && !process.env['NO_COLOR'];
+    await present(status, given.output, () => formatClusterStatus(status, colour));
+    if (firstClusterProblem(status) !== undefined) process.exitCode = 1;
+  });
+}
+
 /** `status`. Exits 1 when the agent says that it is not well. */
 export function addStatus(program: Command): void {
   agentCommand(program, 'status', 'state of the agent and of all it runs')
     .option('--verbose', 'also addresses, controllers, maps and the probes of every node')
     .option('--all-addresses', 'the same as --verbose')
     .option('--brief', 'only OK or the first error')
+    .option('--cluster', 'of the whole cluster instead: agents and operator')
+    .option('--kubeconfig <file>', 'with --cluster: which ($KUBECONFIG)')
+    .option('-n, --namespace <name>', 'with --cluster: where it is installed', 'kube-system')
     .option('--wait', 'wait until all is well')
     .option('--wait-duration <duration>', 'how long to wait at most', '60s')
     .action(async (_: unknown, command: Command) => {
       const given = options<StatusOptions>(command);
+      if (given.cluster) return clusterStatus(given);
       const client = agentClient(command);
-      const status = given.wait
-        ? await waitUntilWell(client, parseDuration(given.waitDuration))
-        : await client.healthz({ brief: given.brief ?? false });
+      const status = await (given.wait
+        ? waitUntilWell(client, parseDuration(given.waitDuration))
+        : client.healthz({ brief: given.brief ?? false })
+      ).catch(error => Promise.reject(withClusterHint(error)));
       const verbose = (given.verbose ?? given.allAddresses) === true;
       if (given.brief) await print(formatBrief(status));
       else await present(status, given.output, () => formatStatus(status, { verbose, now: Date.now() }));

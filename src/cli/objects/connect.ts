@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { FimbriaError } from '../../base/errors.ts';
 import type { ClusterClient } from '../../cluster/index.ts';
@@ -20,7 +21,7 @@ export interface Connection {
 }
 
 /**
- * The kubeconfig that is meant: the option, `$KUBECONFIG`, or the only running lab's.
+ * The kubeconfig that is meant: the option, `$KUBECONFIG`, the only running lab's, or kubectl's own.
  * @throws FimbriaError NO_CLUSTER when there is none or more than one
  */
 export function findKubeconfig(
@@ -35,6 +36,8 @@ export function findKubeconfig(
   const labs = existsSync(labsRoot) ? readdirSync(labsRoot).filter(lab => existsSync(path(lab))) : [];
   const wanted = env['FIMBRIA_LAB'] ? labs.filter(lab => lab === env['FIMBRIA_LAB']) : labs;
   if (wanted.length === 1 && wanted[0] !== undefined) return path(wanted[0]);
+  const own = join(env['HOME'] ?? homedir(), '.kube', 'config');
+  if (wanted.length === 0 && existsSync(own)) return own;
   throw new FimbriaError({
     code: 'NO_CLUSTER',
     op: 'find cluster',

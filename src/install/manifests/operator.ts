@@ -49,7 +49,8 @@ export const operatorDeployment: Template = {
   spec: {
     replicas: value('operator.replicas'),
     selector: { matchLabels: SELECTOR },
-    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: '50%' } },
+    // One a node: an additional one would have no place.
+    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
     template: {
       metadata: {
         annotations: {
