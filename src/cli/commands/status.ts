@@ -97,7 +97,7 @@ export function addStatus(program: Command): void {
       const status = await (given.wait
         ? waitUntilWell(client, parseDuration(given.waitDuration))
         : client.healthz({ brief: given.brief ?? false })
-      ).catch(error => Promise.reject(withClusterHint(error)));
+      ).catch(error => Promise.reject(given.socket ? error : withClusterHint(error)));
       const verbose = (given.verbose ?? given.allAddresses) === true;
       if (given.brief) await print(formatBrief(status));
       else await present(status, given.output, () => formatStatus(status, { verbose, now: Date.now() }));
