@@ -176,16 +176,11 @@ class HttpClusterClient implements ClusterClient {
     return this.#requests.json('get', path, { method: 'GET', path });
   }
 
-  raw<T>(
-    op: string,
-    object: string,
-    {
-      body,
-      ...request
-    }: { method: TransportRequest['method']; path: string; body?: unknown; contentType?: string },
-  ): Promise<T> {
-    return this.#json(op, object, { ...request, ...(body !== undefined && { body: JSON.stringify(body) }) });
-  }
+  raw: ClusterClient['raw'] = (op, object, { body, ...request }) =>
+    this.#requests.json(op, object, {
+      ...request,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
 
   informer<T extends KubeObject>(kind: string, options: InformerOptions<T> = {}): Informer<T> {
     const known = kindNamed(kind);

@@ -31,5 +31,6 @@ export function writesWhile(client: ClusterClient, mayWrite: () => boolean): Clu
     patch: guarded('patch', client.patch.bind(client)) as ClusterClient['patch'],
     delete: guarded('delete', client.delete.bind(client)),
     createSubresource: guarded('create', client.createSubresource.bind(client)),
+    raw: guarded('write', client.raw.bind(client)) as ClusterClient['raw'],
   };
 }
