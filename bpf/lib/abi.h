@@ -27,6 +27,8 @@ enum identity {
  * low 16 bits in the upper half, its next 8 bits in the lowest byte.
  */
 enum packet_mark {
+	MARK_MAGIC_TRANSLATED = 0x0300, /* has the addresses it is to leave with */
+	MARK_MAGIC_OVERLAY = 0x0400,	/* out of the tunnel's device */
 	MARK_MAGIC_HOST = 0x0C00,
 	MARK_MAGIC_IDENTITY = 0x0F00,
 	MARK_MAGIC_MASK = 0x0F00,
@@ -139,11 +141,12 @@ enum lb_service_flag {
 	LB_F_MAGLEV = 128,	 /* chosen by cilium_lb4_maglev, else at random */
 	LB_F_DSR = 256,		 /* a remote backend answers the client itself */
 	LB_F_TWO_SCOPES = 512,	 /* policies for the two scopes differ */
-	LB_F_LOCAL = 1024,	 /* this scope has this node's backends only; the client's address stays */
+	LB_F_LOCAL =
+		1024, /* this scope has this node's backends only; the client's address stays */
 };
 
 struct lb4_service {
-	__u32 backend_id;    /* slots from 1 on */
+	__u32 backend_id; /* slots from 1 on */
 	__u32 rev_nat_index; /* key of cilium_lb4_reverse_nat, equal in all slots of a frontend; never 0 */
 	__u32 affinity_timeout_s; /* master */
 	__u16 count;		  /* master: slots that follow; 0 drops (158) */
@@ -225,6 +228,121 @@ struct lb4_maglev {
 	__u32 backend_id[LB_MAGLEV_TABLE];
 };
 
+/*
+ * Conntrack: cilium_ct4_global (TCP) and cilium_ct_any4_global (the rest). One
+ * entry per flow and direction, keyed as the side that opened the flow sends;
+ * replies are looked up with both ends changed over. Flows to a service have two:
+ * CT_SERVICE as the client sends (to the frontend), which says which backend it
+ * was given, and CT_EGRESS or CT_INGRESS as the backend gets them. ICMP echo has
+ * its identifier as sport, and dport 0. Only flows that need one have an entry:
+ * those to services, and those of endpoints with policy.
+ */
+enum ct_direction {
+	CT_EGRESS = 0,	/* of a local endpoint, or forwarded by this node to a remote backend */
+	CT_INGRESS = 1, /* to a local endpoint */
+	CT_SERVICE = 2,
+};
+
+struct ct_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 l4_proto;
+	__u8 direction; /* enum ct_direction */
+	__u8 reserved[2];
+};
+
+enum ct_flag {
+	CT_F_SEEN_REPLY = 1,
+	CT_F_TX_CLOSING = 2, /* the opener has sent FIN or RST */
+	CT_F_RX_CLOSING = 4,
+	CT_F_SEEN_NON_SYN = 8,
+	CT_F_ALLOWED = 16,   /* by the endpoint's policy, so replies need no rule */
+	CT_F_NODE_PORT = 32, /* from outside, by a service */
+	CT_F_LOOPBACK = 64,  /* the backend is the client: it sees CT_LOOPBACK_ADDRESS */
+	CT_F_DSR = 128,
+};
+
+/* Seconds that an entry lives after its last packet. TCP: before the other side answered, after, and when both have closed. */
+enum ct_lifetime {
+	CT_LIFETIME_SYN_S = 60,
+	CT_LIFETIME_TCP_S = 8000,
+	CT_LIFETIME_CLOSING_S = 10,
+	CT_LIFETIME_ANY_S = 60,
+};
+
+/* Both directions together. Times are seconds of CLOCK_MONOTONIC plus runtime_info.clock_offset_s. */
+struct ct_entry {
+	__u64 packets;
+	__u64 bytes;
+	__u32 expires_s;
+	__u32 rev_nat_index; /* service of the flow, 0 none */
+	__u32 backend_id;    /* CT_SERVICE */
+	__u32 source_identity;
+	__be32 nat_address; /* CT_SERVICE: the backend. Else what replies come from: the frontend; 0 nothing */
+	__be16 nat_port;
+	__u16 flags;	   /* enum ct_flag */
+	__u8 tx_tcp_flags; /* seen from the opener, and from the other side */
+	__u8 rx_tcp_flags;
+	__u8 reserved[6];
+};
+
+/*
+ * cilium_snat_v4_external: two entries per flow that leaves with an address of
+ * the node: NAT_OUT by the packet as it was, NAT_IN by the reply as it comes.
+ */
+enum nat_direction {
+	NAT_OUT = 0,
+	NAT_IN = 1,
+};
+
+struct nat_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 l4_proto;
+	__u8 direction; /* enum nat_direction */
+	__u8 reserved[2];
+};
+
+/* Flags and times as ct_entry's; tx is outwards. Both entries of a pair have the same expires_s but for a second. */
+struct nat_entry {
+	__be32 address; /* NAT_OUT: the new source. NAT_IN: the new destination */
+	__be16 port;	/* or ICMP identifier */
+	__u16 flags;	/* enum ct_flag */
+	__u32 expires_s;
+	__u32 created_s;
+	__u8 tx_tcp_flags;
+	__u8 rx_tcp_flags;
+	__u8 reserved[2];
+};
+
+/* cilium_ipv4_frag_datagrams (LRU): ports of datagrams whose first fragment was seen. */
+struct frag_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 id;
+	__u8 l4_proto;
+	__u8 reserved;
+};
+
+struct frag_ports {
+	__be16 sport;
+	__be16 dport;
+};
+
+/* cilium_ipmasq_v4: LPM trie of destinations that pods reach with their own address. */
+struct ipmasq_key {
+	__u32 prefixlen;
+	__be32 ipv4;
+};
+
+struct ipmasq {
+	__u32 skip; /* 1 */
+};
+
 /* cilium_l2_responder_v4: addresses that this node announces on a device, and how often it answered for them. */
 struct l2_responder_key {
 	__be32 ipv4;
@@ -253,6 +371,14 @@ enum source_file {
 	SOURCE_ENCAP_H = 9,
 	SOURCE_FIB_H = 10,
 	SOURCE_REMOTE_H = 11,
+	SOURCE_TUPLE_H = 12,
+	SOURCE_CONNTRACK_H = 13,
+	SOURCE_REWRITE_H = 14,
+	SOURCE_NAT_H = 15,
+	SOURCE_LB_H = 16,
+	SOURCE_NODEPORT_H = 17,
+	SOURCE_MASQUERADE_H = 18,
+	SOURCE_DSR_H = 19,
 };
 
 /* cilium_metrics: packets and bytes, per CPU. */
@@ -271,7 +397,8 @@ struct metrics_value {
 
 /* cilium_runtime: what may change without loading programs anew; one entry, index 0. */
 struct runtime_info {
-	__u32 trace; /* 1: every forwarded packet is an event too */
+	__u32 trace;	      /* 1: every forwarded packet is an event too */
+	__u32 clock_offset_s; /* what conntrack's clock is ahead; only tests set it */
 };
 
 enum event_type {
@@ -339,8 +466,12 @@ enum drop_reason {
 	DROP_NO_SERVICE_BACKEND = 158,
 	DROP_NO_TUNNEL_ENDPOINT = 160,
 	DROP_NO_NAT_MAPPING = 167,
+	DROP_NAT_UNSUPPORTED_PROTOCOL = 168,
 	DROP_FIB_FAILED = 169,
 	DROP_INVALID_IDENTITY = 171,
+	DROP_IS_CLUSTER_IP = 174,
+	DROP_FRAGMENT_NOT_FOUND = 175,
+	DROP_NOT_IN_SOURCE_RANGE = 177,
 	DROP_POLICY_DENY = 181,
 	DROP_TTL_EXCEEDED = 196,
 	DROP_POLICY_MAP_MISSING = 203,

@@ -20,3 +20,19 @@ const volatile __u32 cfg_node_ipv4 = 0;
 const volatile __u32 cfg_direct_ifindex = 0;
 /* Largest IPv4 packet of a pod that reaches another node in one piece, through the tunnel or without. */
 const volatile __u32 cfg_route_mtu = 0;
+
+/* Services are translated packet by packet: what comes to this node from outside, and what pods send. */
+const volatile bool cfg_node_port = false;
+const volatile bool cfg_pod_lb = false;
+/* Native mode: remote backends answer the client themselves, where the service says so. */
+const volatile bool cfg_dsr = false;
+/* What pods send out of the cluster leaves with the node's address. */
+const volatile bool cfg_masquerade = false;
+/* Destinations that see pods' own addresses, in the machine's order; mask 0: none. */
+const volatile __u32 cfg_native_net = 0;
+const volatile __u32 cfg_native_mask = 0;
+/* Router's address in the machine's order: what packets through the tunnel come from. */
+const volatile __u32 cfg_router_ipv4 = 0;
+/* Ports that translation never takes: those of services. */
+const volatile __u16 cfg_node_port_min = 30000;
+const volatile __u16 cfg_node_port_max = 32767;

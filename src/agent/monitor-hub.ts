@@ -76,7 +76,7 @@ export class MonitorHub {
     const wanted = [...this.#clients].some(
       c => c.filter.types === undefined || c.filter.types.includes('trace'),
     );
-    this.#runtime.set(0, { trace: wanted });
+    this.#runtime.set(0, { ...this.#runtime.get(0), trace: wanted });
   }
 
   #onSample(sample: Buffer): void {

@@ -25,7 +25,7 @@ import {
 import { type PinSpec, PinTarget } from './pins.ts';
 import { createPodLink, Ifindexes, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
 import { PolicyMaps, policyMapName } from './policy-maps.ts';
-import { type ProgramName, Programs } from './programs.ts';
+import { type FlowOptions, type ProgramName, Programs } from './programs.ts';
 import { endpointRoute, type RouteSpec, RouteTarget } from './route-table.ts';
 import {
   deviceSysctls,
@@ -50,6 +50,8 @@ export interface NodeDatapathOptions {
   deviceMtu: number;
   routeMtu: number;
   tcx: 'always' | 'devices' | 'never';
+  /** Services and masquerade packet by packet; absent when neither is wanted. */
+  flows?: FlowOptions;
 }
 
 /** What the datapath must know of a local pod. */
@@ -157,6 +159,8 @@ export class Datapath {
       nodeIpv4: options.nodeIpv4,
       directIfindex: options.networkDevices[0]!.ifindex,
       routeMtu: options.routeMtu,
+      routerIpv4: options.routerIpv4,
+      ...(options.flows ? { flows: options.flows } : {}),
     };
     const programs = await Programs.load(options.bpfRoot, programOptions, { log });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { parseIpv4 } from '../base/addr.ts';
+import { ipv4Mask, parseIpv4, parseIpv4Cidr } from '../base/addr.ts';
 import type { Logger } from '../base/log.ts';
 import { assetPath } from '../base/paths.ts';
 import { type BpfMap, BpfObject, type BpfProgram } from '../kernel/libbpf/index.ts';
+import type { Rodata } from '../maps/abi.gen.ts';
 import type { LayoutUpgrade } from '../maps/upgrades.ts';
 import { MapUpgrade } from './map-upgrade.ts';
 
@@ -32,6 +33,63 @@ export interface DatapathOptions {
   directIfindex: number;
   /** Bytes of the largest IPv4 packet of a pod that reaches another node in one piece. */
   routeMtu: number;
+  routerIpv4?: string;
+  /** What deals with services and addresses packet by packet; none of it when absent. */
+  flows?: FlowOptions;
+}
+
+/** Service translation on devices, masquerade, and what they remember. */
+export interface FlowOptions {
+  /** From outside to NodePort, LoadBalancer and external addresses. */
+  nodePort: boolean;
+  /** What pods send to services, where sockets are not translated. */
+  podLb: boolean;
+  /** Native mode: remote backends answer clients themselves. */
+  dsr: boolean;
+  masquerade: boolean;
+  /** Destinations that see pods' own addresses, as `10.0.0.0/8`. */
+  nativeRoutingCidr?: string;
+  /** Ports that no translation takes. */
+  nodePortRange: readonly [number, number];
+  /** Entries. */
+  sizes: { ctTcp: number; ctAny: number; nat: number; fragments: number };
+}
+
+/** Maps that flows fill, with the size that belongs to each. */
+const FLOW_MAPS = {
+  cilium_ct4_global: 'ctTcp',
+  cilium_ct_any4_global: 'ctAny',
+  cilium_snat_v4_external: 'nat',
+  cilium_ipv4_frag_datagrams: 'fragments',
+} as const;
+
+/** Of a map that nothing fills: the kernel makes none without entries. */
+const NO_ROOM = 1;
+
+/** Conntrack is for packets that services or policies concern; policies always may. */
+const POLICY_ONLY = { ctTcp: 8192, ctAny: 4096, nat: NO_ROOM, fragments: NO_ROOM };
+
+function sizeFlowMaps(object: BpfObject, flows: FlowOptions | undefined): void {
+  for (const [name, kind] of Object.entries(FLOW_MAPS))
+    object.configureMap(name, { maxEntries: (flows?.sizes ?? POLICY_ONLY)[kind] });
+}
+
+/** `cfg_` options of `flows`; those of a node without them are off. */
+function flowRodata(options: DatapathOptions): Partial<Rodata> {
+  const { flows, routerIpv4 } = options;
+  const native = flows?.nativeRoutingCidr ? parseIpv4Cidr(flows.nativeRoutingCidr) : undefined;
+  return {
+    cfg_node_port: flows?.nodePort ?? false,
+    cfg_pod_lb: flows?.podLb ?? false,
+    cfg_dsr: (flows?.dsr ?? false) && !options.tunnel,
+    cfg_masquerade: flows?.masquerade ?? false,
+    cfg_native_net: native?.network ?? 0,
+    cfg_native_mask: native ? ipv4Mask(native.prefixLength) : 0,
+    cfg_router_ipv4: routerIpv4 ? parseIpv4(routerIpv4) : 0,
+    ...(flows
+      ? { cfg_node_port_min: flows.nodePortRange[0], cfg_node_port_max: flows.nodePortRange[1] }
+      : {}),
+  };
 }
 
 /** The node's programs and shared maps, loaded. Owner: the agent; `close` drops the handles, not what is attached. */
@@ -71,6 +129,7 @@ export class Programs {
         );
       }
       const lxc = objects.get('lxc')!;
+      for (const object of objects.values()) sizeFlowMaps(object, options.flows);
       upgrade = MapUpgrade.plan(lxc, join(bpfRoot, 'tc', 'globals'), o.log, o.upgrades);
       for (const object of objects.values()) {
         object.setRodata({
@@ -81,6 +140,7 @@ export class Programs {
           cfg_node_ipv4: parseIpv4(options.nodeIpv4),
           cfg_direct_ifindex: options.directIfindex,
           cfg_route_mtu: options.routeMtu,
+          ...flowRodata(options),
         });
         upgrade.bind(object, object === lxc ? undefined : lxc);
         await object.loadAsync();

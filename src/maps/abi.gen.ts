@@ -14,6 +14,8 @@ export const Identity = {
 
 /** `enum packet_mark` */
 export const PacketMark = {
+  MARK_MAGIC_TRANSLATED: 768,
+  MARK_MAGIC_OVERLAY: 1024,
   MARK_MAGIC_HOST: 3072,
   MARK_MAGIC_IDENTITY: 3840,
   MARK_MAGIC_MASK: 3840,
@@ -596,6 +598,318 @@ export const lb4MaglevCodec: Codec<Lb4Maglev> = {
   },
 };
 
+/** `enum ct_direction` */
+export const CtDirection = {
+  CT_EGRESS: 0,
+  CT_INGRESS: 1,
+  CT_SERVICE: 2,
+} as const;
+
+/** `struct ct_key`, 16 bytes */
+export interface CtKey {
+  /** network order */
+  saddr: number;
+  /** network order */
+  daddr: number;
+  /** network order */
+  sport: number;
+  /** network order */
+  dport: number;
+  l4Proto: number;
+  direction: number;
+}
+
+export const ctKeyCodec: Codec<CtKey> = {
+  size: 16,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 16);
+    return {
+      saddr: view.getUint32(0, false),
+      daddr: view.getUint32(4, false),
+      sport: view.getUint16(8, false),
+      dport: view.getUint16(10, false),
+      l4Proto: view.getUint8(12),
+      direction: view.getUint8(13),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(16);
+    const view = viewOf(bytes, 0, 16);
+    view.setUint32(0, value.saddr, false);
+    view.setUint32(4, value.daddr, false);
+    view.setUint16(8, value.sport, false);
+    view.setUint16(10, value.dport, false);
+    view.setUint8(12, value.l4Proto);
+    view.setUint8(13, value.direction);
+    return bytes;
+  },
+};
+
+/** `enum ct_flag` */
+export const CtFlag = {
+  CT_F_SEEN_REPLY: 1,
+  CT_F_TX_CLOSING: 2,
+  CT_F_RX_CLOSING: 4,
+  CT_F_SEEN_NON_SYN: 8,
+  CT_F_ALLOWED: 16,
+  CT_F_NODE_PORT: 32,
+  CT_F_LOOPBACK: 64,
+  CT_F_DSR: 128,
+} as const;
+
+/** `enum ct_lifetime` */
+export const CtLifetime = {
+  CT_LIFETIME_SYN_S: 60,
+  CT_LIFETIME_TCP_S: 8000,
+  CT_LIFETIME_CLOSING_S: 10,
+  CT_LIFETIME_ANY_S: 60,
+} as const;
+
+/** `struct ct_entry`, 48 bytes */
+export interface CtEntry {
+  packets: bigint;
+  bytes: bigint;
+  expiresS: number;
+  revNatIndex: number;
+  backendId: number;
+  sourceIdentity: number;
+  /** network order */
+  natAddress: number;
+  /** network order */
+  natPort: number;
+  flags: number;
+  txTcpFlags: number;
+  rxTcpFlags: number;
+}
+
+export const ctEntryCodec: Codec<CtEntry> = {
+  size: 48,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 48);
+    return {
+      packets: view.getBigUint64(0, true),
+      bytes: view.getBigUint64(8, true),
+      expiresS: view.getUint32(16, true),
+      revNatIndex: view.getUint32(20, true),
+      backendId: view.getUint32(24, true),
+      sourceIdentity: view.getUint32(28, true),
+      natAddress: view.getUint32(32, false),
+      natPort: view.getUint16(36, false),
+      flags: view.getUint16(38, true),
+      txTcpFlags: view.getUint8(40),
+      rxTcpFlags: view.getUint8(41),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(48);
+    const view = viewOf(bytes, 0, 48);
+    view.setBigUint64(0, value.packets, true);
+    view.setBigUint64(8, value.bytes, true);
+    view.setUint32(16, value.expiresS, true);
+    view.setUint32(20, value.revNatIndex, true);
+    view.setUint32(24, value.backendId, true);
+    view.setUint32(28, value.sourceIdentity, true);
+    view.setUint32(32, value.natAddress, false);
+    view.setUint16(36, value.natPort, false);
+    view.setUint16(38, value.flags, true);
+    view.setUint8(40, value.txTcpFlags);
+    view.setUint8(41, value.rxTcpFlags);
+    return bytes;
+  },
+};
+
+/** `enum nat_direction` */
+export const NatDirection = {
+  NAT_OUT: 0,
+  NAT_IN: 1,
+} as const;
+
+/** `struct nat_key`, 16 bytes */
+export interface NatKey {
+  /** network order */
+  saddr: number;
+  /** network order */
+  daddr: number;
+  /** network order */
+  sport: number;
+  /** network order */
+  dport: number;
+  l4Proto: number;
+  direction: number;
+}
+
+export const natKeyCodec: Codec<NatKey> = {
+  size: 16,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 16);
+    return {
+      saddr: view.getUint32(0, false),
+      daddr: view.getUint32(4, false),
+      sport: view.getUint16(8, false),
+      dport: view.getUint16(10, false),
+      l4Proto: view.getUint8(12),
+      direction: view.getUint8(13),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(16);
+    const view = viewOf(bytes, 0, 16);
+    view.setUint32(0, value.saddr, false);
+    view.setUint32(4, value.daddr, false);
+    view.setUint16(8, value.sport, false);
+    view.setUint16(10, value.dport, false);
+    view.setUint8(12, value.l4Proto);
+    view.setUint8(13, value.direction);
+    return bytes;
+  },
+};
+
+/** `struct nat_entry`, 20 bytes */
+export interface NatEntry {
+  /** network order */
+  address: number;
+  /** network order */
+  port: number;
+  flags: number;
+  expiresS: number;
+  createdS: number;
+  txTcpFlags: number;
+  rxTcpFlags: number;
+}
+
+export const natEntryCodec: Codec<NatEntry> = {
+  size: 20,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 20);
+    return {
+      address: view.getUint32(0, false),
+      port: view.getUint16(4, false),
+      flags: view.getUint16(6, true),
+      expiresS: view.getUint32(8, true),
+      createdS: view.getUint32(12, true),
+      txTcpFlags: view.getUint8(16),
+      rxTcpFlags: view.getUint8(17),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(20);
+    const view = viewOf(bytes, 0, 20);
+    view.setUint32(0, value.address, false);
+    view.setUint16(4, value.port, false);
+    view.setUint16(6, value.flags, true);
+    view.setUint32(8, value.expiresS, true);
+    view.setUint32(12, value.createdS, true);
+    view.setUint8(16, value.txTcpFlags);
+    view.setUint8(17, value.rxTcpFlags);
+    return bytes;
+  },
+};
+
+/** `struct frag_key`, 12 bytes */
+export interface FragKey {
+  /** network order */
+  saddr: number;
+  /** network order */
+  daddr: number;
+  /** network order */
+  id: number;
+  l4Proto: number;
+}
+
+export const fragKeyCodec: Codec<FragKey> = {
+  size: 12,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 12);
+    return {
+      saddr: view.getUint32(0, false),
+      daddr: view.getUint32(4, false),
+      id: view.getUint16(8, false),
+      l4Proto: view.getUint8(10),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(12);
+    const view = viewOf(bytes, 0, 12);
+    view.setUint32(0, value.saddr, false);
+    view.setUint32(4, value.daddr, false);
+    view.setUint16(8, value.id, false);
+    view.setUint8(10, value.l4Proto);
+    return bytes;
+  },
+};
+
+/** `struct frag_ports`, 4 bytes */
+export interface FragPorts {
+  /** network order */
+  sport: number;
+  /** network order */
+  dport: number;
+}
+
+export const fragPortsCodec: Codec<FragPorts> = {
+  size: 4,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 4);
+    return {
+      sport: view.getUint16(0, false),
+      dport: view.getUint16(2, false),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(4);
+    const view = viewOf(bytes, 0, 4);
+    view.setUint16(0, value.sport, false);
+    view.setUint16(2, value.dport, false);
+    return bytes;
+  },
+};
+
+/** `struct ipmasq_key`, 8 bytes */
+export interface IpmasqKey {
+  prefixlen: number;
+  /** network order */
+  ipv4: number;
+}
+
+export const ipmasqKeyCodec: Codec<IpmasqKey> = {
+  size: 8,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 8);
+    return {
+      prefixlen: view.getUint32(0, true),
+      ipv4: view.getUint32(4, false),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(8);
+    const view = viewOf(bytes, 0, 8);
+    view.setUint32(0, value.prefixlen, true);
+    view.setUint32(4, value.ipv4, false);
+    return bytes;
+  },
+};
+
+/** `struct ipmasq`, 4 bytes */
+export interface Ipmasq {
+  skip: number;
+}
+
+export const ipmasqCodec: Codec<Ipmasq> = {
+  size: 4,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 4);
+    return {
+      skip: view.getUint32(0, true),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(4);
+    const view = viewOf(bytes, 0, 4);
+    view.setUint32(0, value.skip, true);
+    return bytes;
+  },
+};
+
 /** `struct l2_responder_key`, 8 bytes */
 export interface L2ResponderKey {
   /** network order */
@@ -661,6 +975,14 @@ export const SourceFile = {
   SOURCE_ENCAP_H: 9,
   SOURCE_FIB_H: 10,
   SOURCE_REMOTE_H: 11,
+  SOURCE_TUPLE_H: 12,
+  SOURCE_CONNTRACK_H: 13,
+  SOURCE_REWRITE_H: 14,
+  SOURCE_NAT_H: 15,
+  SOURCE_LB_H: 16,
+  SOURCE_NODEPORT_H: 17,
+  SOURCE_MASQUERADE_H: 18,
+  SOURCE_DSR_H: 19,
 } as const;
 
 /** `struct metrics_key`, 8 bytes */
@@ -717,23 +1039,26 @@ export const metricsValueCodec: Codec<MetricsValue> = {
   },
 };
 
-/** `struct runtime_info`, 4 bytes */
+/** `struct runtime_info`, 8 bytes */
 export interface RuntimeInfo {
   trace: number;
+  clockOffsetS: number;
 }
 
 export const runtimeInfoCodec: Codec<RuntimeInfo> = {
-  size: 4,
+  size: 8,
   read(bytes, offset = 0) {
-    const view = viewOf(bytes, offset, 4);
+    const view = viewOf(bytes, offset, 8);
     return {
       trace: view.getUint32(0, true),
+      clockOffsetS: view.getUint32(4, true),
     };
   },
   write(value) {
-    const bytes = Buffer.alloc(4);
-    const view = viewOf(bytes, 0, 4);
+    const bytes = Buffer.alloc(8);
+    const view = viewOf(bytes, 0, 8);
     view.setUint32(0, value.trace, true);
+    view.setUint32(4, value.clockOffsetS, true);
     return bytes;
   },
 };
@@ -846,8 +1171,12 @@ export const DropReason = {
   DROP_NO_SERVICE_BACKEND: 158,
   DROP_NO_TUNNEL_ENDPOINT: 160,
   DROP_NO_NAT_MAPPING: 167,
+  DROP_NAT_UNSUPPORTED_PROTOCOL: 168,
   DROP_FIB_FAILED: 169,
   DROP_INVALID_IDENTITY: 171,
+  DROP_IS_CLUSTER_IP: 174,
+  DROP_FRAGMENT_NOT_FOUND: 175,
+  DROP_NOT_IN_SOURCE_RANGE: 177,
   DROP_POLICY_DENY: 181,
   DROP_TTL_EXCEEDED: 196,
   DROP_POLICY_MAP_MISSING: 203,
@@ -862,6 +1191,15 @@ export type Rodata = {
   cfg_node_ipv4: number;
   cfg_direct_ifindex: number;
   cfg_route_mtu: number;
+  cfg_node_port: boolean;
+  cfg_pod_lb: boolean;
+  cfg_dsr: boolean;
+  cfg_masquerade: boolean;
+  cfg_native_net: number;
+  cfg_native_mask: number;
+  cfg_router_ipv4: number;
+  cfg_node_port_min: number;
+  cfg_node_port_max: number;
 };
 
 /** Maps of `bpf/lib/maps.h`: the C struct of key and value, where it is one. */
@@ -874,4 +1212,9 @@ export const Maps = {
   cilium_runtime: { key: undefined, value: 'runtime_info', maxEntries: 1, pinned: true },
   cilium_events_lost: { key: undefined, value: undefined, maxEntries: 1, pinned: true },
   cilium_events: { key: undefined, value: undefined, maxEntries: 1048576, pinned: true },
+  cilium_ct4_global: { key: 'ct_key', value: 'ct_entry', maxEntries: 131072, pinned: true },
+  cilium_ct_any4_global: { key: 'ct_key', value: 'ct_entry', maxEntries: 65536, pinned: true },
+  cilium_snat_v4_external: { key: 'nat_key', value: 'nat_entry', maxEntries: 131072, pinned: true },
+  cilium_ipv4_frag_datagrams: { key: 'frag_key', value: 'frag_ports', maxEntries: 8192, pinned: true },
+  cilium_ipmasq_v4: { key: 'ipmasq_key', value: 'ipmasq', maxEntries: 16384, pinned: true },
 } as const;

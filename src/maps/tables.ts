@@ -67,6 +67,8 @@ export interface PolicyVerdict {
 export interface RuntimeSettings {
   /** Every forwarded packet becomes an event. */
   trace: boolean;
+  /** Seconds that conntrack's clock is ahead of CLOCK_MONOTONIC; 0 when absent. Only tests set it. */
+  clockOffsetS?: number;
 }
 
 const IPV4_BITS = 32;
@@ -188,8 +190,12 @@ const indexBytes = (index: number): Buffer => {
 const runtimeShape: Shape<number, RuntimeSettings> = {
   encodeKey: indexBytes,
   decodeKey: bytes => Buffer.from(bytes).readUInt32LE(0),
-  encodeValue: ({ trace }) => runtimeInfoCodec.write({ trace: trace ? 1 : 0 }),
-  decodeValue: bytes => ({ trace: runtimeInfoCodec.read(bytes).trace !== 0 }),
+  encodeValue: ({ trace, clockOffsetS }) =>
+    runtimeInfoCodec.write({ trace: trace ? 1 : 0, clockOffsetS: clockOffsetS ?? 0 }),
+  decodeValue: bytes => {
+    const { trace, clockOffsetS } = runtimeInfoCodec.read(bytes);
+    return { trace: trace !== 0, ...(clockOffsetS === 0 ? {} : { clockOffsetS }) };
+  },
 };
 
 /** `cilium_lxc`, by address. */

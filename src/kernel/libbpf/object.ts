@@ -80,7 +80,11 @@ export class BpfObject {
     name: string,
     options: { maxEntries?: number; pinPath?: string | null; reuse?: BpfMap; inner?: BpfMap },
   ): void {
-    if (options.maxEntries !== undefined) this.#native.setMaxEntries(name, options.maxEntries);
+    if (options.maxEntries !== undefined) {
+      this.#native.setMaxEntries(name, options.maxEntries);
+      const spec = this.maps.find(map => map.name === name);
+      if (spec) spec.maxEntries = options.maxEntries;
+    }
     if (options.pinPath !== undefined) {
       this.#native.setPinPath(name, options.pinPath);
       if (options.pinPath !== null) this.#pinPaths.add(options.pinPath);
