@@ -43,13 +43,23 @@ function mirror() {
   throw new Error("find a mirror: none of the sources of apt is Debian's; set FIMBRIA_DEBIAN_MIRROR to one");
 }
 
-/** apt-get with sources, lists and cache of its own, so that the machine's stay as they are. */
-function privateApt(work, suites) {
+/**
+ * apt-get with sources, lists and cache of its own, so that the machine's stay as they are. `types` says which indices
+ * are fetched: `deb` for packages, `deb-src` for their sources.
+ */
+function privateApt(work, suites, types = ['deb']) {
+  if (!existsSync(KEYRING)) {
+    throw new Error(
+      `read ${KEYRING}: it is not there; install debian-archive-keyring, which Debian's packages are checked with`,
+    );
+  }
   for (const folder of ['state/lists/partial', 'cache/archives/partial']) {
     mkdirSync(join(work, folder), { recursive: true });
   }
   const uri = mirror();
-  const sources = suites.map(suite => `deb [signed-by=${KEYRING}] ${uri} ${suite} main\n`);
+  const sources = types.flatMap(type =>
+    suites.map(suite => `${type} [signed-by=${KEYRING}] ${uri} ${suite} main\n`),
+  );
   writeFileSync(join(work, 'sources.list'), sources.join(''));
   const settings = {
     'Dir::State': join(work, 'state'),
@@ -71,11 +81,6 @@ function privateApt(work, suites) {
  * `wanted` is a list of {suite, package}; `use` gets the folder of each, in that order.
  */
 export function withPackages(wanted, use) {
-  if (!existsSync(KEYRING)) {
-    throw new Error(
-      `read ${KEYRING}: it is not there; install debian-archive-keyring, which Debian's packages are checked with`,
-    );
-  }
   const work = mkdtempSync(join(tmpdir(), 'fimbria-packages-'));
   try {
     const apt = privateApt(work, [...new Set(wanted.map(({ suite }) => suite))]);
@@ -89,6 +94,22 @@ export function withPackages(wanted, use) {
       return join(folder, 'root');
     });
     return use(folders);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Downloads the source package `{suite, package}` into `folder` as the mirror has it: archives and description, nothing
+ * unpacked. apt checks Debian's signature. Returns the names of the files.
+ */
+export function downloadSource({ suite, package: name }, folder) {
+  const work = mkdtempSync(join(tmpdir(), 'fimbria-source-'));
+  try {
+    const apt = privateApt(work, [suite], ['deb-src']);
+    apt(['update']);
+    apt(['source', '--download-only', name], folder);
+    return readdirSync(folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

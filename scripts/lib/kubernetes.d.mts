@@ -1,0 +1,3 @@
+export function kubernetesCache(): string;
+export function kubernetesFolder(): string;
+export function kubernetesBuilt(): boolean;
