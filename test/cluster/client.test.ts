@@ -97,7 +97,7 @@ users: [{name: u, user: {tokenFile: token}}]
   );
   t.deepEqual(loadKubeconfig(path), {
     server: 'https://h',
-    caFile: join(directory, 'ca.crt'),
+    ca: 'FILE\n',
     tlsServerName: 'n',
     tokenFile: join(directory, 'token'),
   });
@@ -127,7 +127,7 @@ test('a Pod finds its cluster', t => {
   const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '6443' };
   t.deepEqual(inClusterConfig(env, directory), {
     server: 'https://[fd00::1]:6443',
-    caFile: join(directory, 'ca.crt'),
+    ca: 'PEM',
     tokenFile: join(directory, 'token'),
     namespace: 'ns',
   });

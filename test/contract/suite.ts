@@ -1,6 +1,7 @@
 import type { ExecutionContext, TestFn } from 'ava';
 import { FimbriaError } from '../../src/base/errors.ts';
 import type { ClusterClient, Informer, InformerHandlers } from '../../src/cluster/types.ts';
+import { isAtLeast } from '../../src/install/template.ts';
 import type {
   CiliumIdentity,
   CiliumNode,
@@ -17,11 +18,21 @@ import type {
 /** Makes a client that ends with the test. */
 export type MakeClient = (t: ExecutionContext) => Promise<ClusterClient>;
 
+/** Waits until a namespace that was just made can hold Pods. */
+export type Settle = (client: ClusterClient, namespace: string) => Promise<unknown>;
+
+/** The first Kubernetes that evaluates rules (CEL) in CustomResourceDefinitions. */
+const RULES_SINCE = '1.25';
+
 /**
  * What Fimbria expects of any Kubernetes API server, the embedded one or a real one with Cilium's
  * CustomResourceDefinitions. Each test works in a namespace of its own and removes what it made outside.
  */
-export function contractSuite(test: TestFn, makeClient: MakeClient): void {
+export function contractSuite(
+  test: TestFn,
+  makeClient: MakeClient,
+  settle: Settle = () => Promise.resolve(),
+): void {
   const withNamespace = (
     title: string,
     body: (t: ExecutionContext, client: ClusterClient, namespace: string) => Promise<void>,
@@ -34,6 +45,7 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
         metadata: { generateName: 'contract-' },
       });
       try {
+        await settle(client, metadata.name);
         await body(t, client, metadata.name);
       } finally {
         await client.delete('Namespace', metadata.name);
@@ -129,13 +141,12 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
     const patched = await client.patch<Deployment>('deploy', 'd', patch, { namespace, type: 'strategic' });
     const [container] = patched.spec.template.spec.containers;
     t.is(container?.image, 'nginx');
-    t.deepEqual(
-      new Set(container?.env),
-      new Set([
-        { name: 'A', value: '1' },
-        { name: 'B', value: '2' },
-      ]),
-    );
+    // In which order is the server's own affair.
+    const env = [...(container?.env ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
+    t.deepEqual(env, [
+      { name: 'A', value: '1' },
+      { name: 'B', value: '2' },
+    ]);
   });
 
   withNamespace('strategic patches are refused for custom kinds', async (t, client) => {
@@ -199,7 +210,7 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
     t.deepEqual(await names('app', 'metadata.name=b'), ['b']);
     const error = await refusal(t, client.list('cm', { namespace, fieldSelector: 'data.x=1' }));
     t.is(error.code, 'INVALID');
-    t.regex(error.message, /field label not supported: data\.x/);
+    t.regex(error.message, /data\.x/);
     t.is((await refusal(t, client.list('cm', { namespace, labelSelector: 'a=b=c' }))).code, 'INVALID');
   });
 
@@ -257,8 +268,12 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
       const body = { apiVersion: 'v1', kind: 'Binding', metadata: { name: 'p' }, target: { name: 'n1' } };
       await client.createSubresource('pod', 'p', 'binding', body, namespace);
       await client.delete('pod', 'p', { namespace, gracePeriodSeconds: 0 });
-      await seen.until(2);
-      t.deepEqual(seen.events, ['added p', 'deleted p']);
+      // A server may say first that it is on its way out.
+      while (seen.events.at(-1) !== 'deleted p') await seen.until(seen.events.length + 1);
+      t.deepEqual(
+        seen.events.filter(event => event !== 'updated p'),
+        ['added p', 'deleted p'],
+      );
       informer.close();
     },
   );
@@ -294,7 +309,7 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
     await client.create(configMap(namespace, 'a', {}));
     const error = await refusal(t, client.delete('cm', 'a', { namespace, uid: first.metadata.uid! }));
     t.is(error.code, 'CONFLICT');
-    t.regex(error.message, /Precondition failed: UID in precondition/);
+    t.regex(error.message, /UID in (the )?precondition/);
     t.is((await client.get('cm', 'a', namespace)).metadata.name, 'a');
   });
 
@@ -404,7 +419,7 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
     });
     const { name } = pool.metadata;
     const patch = (ipv4: object) => client.patch<CiliumPodIPPool>('cpip', name, { spec: { ipv4 } });
-    for (const [ipv4, message] of [
+    const forbidden = [
       [{ maskSize: 28 }, /spec\.ipv4\.maskSize: Invalid value: .*: maskSize is immutable/],
       [{ cidrs: ['10.21.0.0/16'] }, /spec\.ipv4\.cidrs: Invalid value: (.*: )?ranges can be appended/],
       [
@@ -419,7 +434,10 @@ export function contractSuite(test: TestFn, makeClient: MakeClient): void {
         { cidrs: ['10.20.0.0/16', 'fd00::/64'] },
         /spec\.ipv4\.cidrs\[1\]: Invalid value: .*: must be an IPv4 range/,
       ],
-    ] as const) {
+    ] as const;
+    const { gitVersion } = await client.serverVersion();
+    // An older server takes it all; the operator and the agents look at it themselves.
+    for (const [ipv4, message] of isAtLeast(gitVersion!, RULES_SINCE) ? forbidden : []) {
       const error = await refusal(t, patch(ipv4));
       t.is(error.code, 'INVALID');
       t.regex(error.message, message);
