@@ -4,10 +4,10 @@ import { mapWarnings } from '../../src/agent/map-usage.ts';
 import { type MetricsInput, metricFamilies } from '../../src/agent/metrics/families.ts';
 import { Histogram } from '../../src/agent/metrics/histogram.ts';
 import { LogCounts } from '../../src/agent/metrics/log-counts.ts';
-import { MetricsServer } from '../../src/agent/metrics/server.ts';
-import { renderMetrics } from '../../src/agent/metrics/text.ts';
 import { parseListenAddress } from '../../src/base/health-server.ts';
 import { createLogger, silent } from '../../src/base/log.ts';
+import { MetricsServer } from '../../src/base/metrics/server.ts';
+import { renderMetrics } from '../../src/base/metrics/text.ts';
 import { parseMetrics } from '../../src/cli/format/metrics.ts';
 import { readExposition } from './exposition.ts';
 
@@ -37,6 +37,10 @@ const input: MetricsInput = {
   ],
   apiTimes: [],
   logLines: [],
+  client: {
+    config: { server: 'https://10.96.0.1:443' },
+    calls: () => [{ method: 'PATCH', returnCode: '409', count: 3 }],
+  },
   cluster: {
     nodes: [
       { name: 'left', local: true, 'primary-address': '1', host: { ip: '1', ...reachable } },
@@ -75,6 +79,10 @@ test('every metric is well-formed and says what its name says in Cilium', t => {
     [...metrics.values()]
       .flatMap(m => m.samples)
       .find(s => s.name === name && Object.entries(labels).every(([k, v]) => s.labels[k] === v))?.value;
+  t.is(
+    value('cilium_k8s_client_api_calls_total', { host: '10.96.0.1', method: 'PATCH', return_code: '409' }),
+    3,
+  );
   t.is(value('cilium_version', { version: '1.2.3' }), 1);
   t.is(value('cilium_endpoint_state', { endpoint_state: 'ready' }), 3);
   t.is(value('cilium_ipam_capacity', { family: 'ipv4' }), 254);

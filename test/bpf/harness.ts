@@ -48,6 +48,7 @@ export function configurationName(c: Configuration): string {
 
 export const OVERLAY_IFINDEX = 8;
 export const NODE_IPV4 = '192.168.10.100';
+export const ROUTER_IPV4 = '10.0.0.1';
 export const DIRECT_IFINDEX = 5;
 export const TUNNEL_MTU = 1450;
 
@@ -60,6 +61,15 @@ export function rodata(c: Configuration): Rodata {
     cfg_node_ipv4: parseIpv4(NODE_IPV4),
     cfg_direct_ifindex: DIRECT_IFINDEX,
     cfg_route_mtu: TUNNEL_MTU,
+    cfg_node_port: false,
+    cfg_pod_lb: false,
+    cfg_dsr: false,
+    cfg_masquerade: false,
+    cfg_native_net: 0,
+    cfg_native_mask: 0,
+    cfg_router_ipv4: parseIpv4(ROUTER_IPV4),
+    cfg_node_port_min: 30000,
+    cfg_node_port_max: 32767,
   };
 }
 
@@ -101,6 +111,14 @@ export interface Outcome {
   tunnel: { vni: number; remote: number } | undefined;
 }
 
+/** Maps that packets fill. */
+export const FLOW_MAPS = [
+  'cilium_ct4_global',
+  'cilium_ct_any4_global',
+  'cilium_snat_v4_external',
+  'cilium_ipv4_frag_datagrams',
+] as const;
+
 /** One object in the kernel, with maps of its own. Close it. */
 export class Loaded {
   readonly endpoints;
@@ -121,6 +139,7 @@ export class Loaded {
     }
     // The sizes of a node are tested where all objects are loaded; here they would only cost memory.
     this.#object.configureMap('cilium_lxc', { maxEntries: 64 });
+    for (const name of FLOW_MAPS) this.#object.configureMap(name, { maxEntries: 4096 });
     this.#object.setRodata(rodata(configuration));
     this.#object.load();
     this.#netns = netns;

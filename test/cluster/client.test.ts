@@ -97,7 +97,7 @@ users: [{name: u, user: {tokenFile: token}}]
   );
   t.deepEqual(loadKubeconfig(path), {
     server: 'https://h',
-    ca: 'FILE\n',
+    caFile: join(directory, 'ca.crt'),
     tlsServerName: 'n',
     tokenFile: join(directory, 'token'),
   });
@@ -127,7 +127,7 @@ test('a Pod finds its cluster', t => {
   const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '6443' };
   t.deepEqual(inClusterConfig(env, directory), {
     server: 'https://[fd00::1]:6443',
-    ca: 'PEM',
+    caFile: join(directory, 'ca.crt'),
     tokenFile: join(directory, 'token'),
     namespace: 'ns',
   });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { silent } from '../../src/base/log.ts';
 import { type ClientOptions, createClient } from '../../src/cluster/client.ts';
-import type { ClusterClient, Informer } from '../../src/cluster/types.ts';
+import type { ClusterClient, ClusterConfig, Informer } from '../../src/cluster/types.ts';
 import type { ConfigMap, WatchEvent } from '../../src/model/types.ts';
 
 /** Answers one request; the query tells lists from watches. */
@@ -17,8 +17,9 @@ export async function fakeServer(
   t: ExecutionContext,
   script: Script,
   options: ClientOptions = {},
+  more: Partial<ClusterConfig> = {},
 ): Promise<ClusterClient> {
-  const directory = mkdtempSync(join(tmpdir(), 'fimbria-test-'));
+  const directory = testFolder(t);
   const socketPath = join(directory, 'api.sock');
   const server = http.createServer((request, response) => {
     script(new URL(request.url ?? '/', 'http://x').searchParams, response, request);
@@ -26,16 +27,22 @@ export async function fakeServer(
   server.listen(socketPath);
   await once(server, 'listening');
   const client = createClient(
-    { server: `unix://${socketPath}` },
+    { server: `unix://${socketPath}`, ...more },
     { log: silent, tuning: { backoffBaseMs: 1, backoffMaxMs: 5 }, ...options },
   );
   t.teardown(async () => {
     client.close();
     server.closeAllConnections();
     server.close();
-    rmSync(directory, { recursive: true, force: true });
   });
   return client;
+}
+
+/** A folder that goes with the test. */
+export function testFolder(t: ExecutionContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'fimbria-test-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
 /** A ConfigMap whose `data.v` is its version. */

@@ -1,5 +1,9 @@
-import test from 'ava';
+import type { ServerResponse } from 'node:http';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { createLogger } from '../../src/base/log.ts';
 import type { ConfigMap } from '../../src/model/types.ts';
+import { choices } from '../e2e/random.ts';
 import { configMap, fakeServer, follow, sendEvent, sendList, sendStatus } from './fake.ts';
 
 const bookmark = (version: number) => ({
@@ -222,4 +226,220 @@ test('a closed informer is silent and lets go of its connection', async t => {
     });
   });
   await closed;
+});
+
+/** Lets an informer be served by `watch` for a while; the times at which it asked. */
+async function pace(
+  t: ExecutionContext,
+  watch: (response: ServerResponse, nth: number) => void,
+  enough: number,
+): Promise<{ gapsMs: number[]; lists: number }> {
+  const askedAtMs: number[] = [];
+  let lists = 0;
+  await new Promise<void>(resolve => {
+    void fakeServer(
+      t,
+      (query, response) => {
+        if (!query.has('watch')) {
+          lists++;
+          return sendList(response, 5, [configMap('a', 3)]);
+        }
+        askedAtMs.push(performance.now());
+        if (askedAtMs.length === enough) resolve();
+        watch(response, askedAtMs.length);
+      },
+      { tuning: { backoffBaseMs: 20, backoffMaxMs: 10_000 } },
+    ).then(client => client.informer<ConfigMap>('cm'));
+  });
+  return { gapsMs: askedAtMs.slice(1).map((atMs, i) => atMs - askedAtMs[i]!), lists };
+}
+
+for (const [how, watch] of Object.entries<(response: ServerResponse, nth: number) => void>({
+  'ends every watch after one event': (response, nth) => {
+    sendEvent(response, 'ADDED', configMap('b', 5 + nth));
+    response.end();
+  },
+  'ends every watch after a bookmark': (response, nth) => {
+    sendEvent(response, 'BOOKMARK', bookmark(5 + nth));
+    response.end();
+  },
+  'forgets every version at once': response => {
+    sendEvent(response, 'BOOKMARK', bookmark(6));
+    sendEvent(response, 'ERROR', { kind: 'Status', code: 410, reason: 'Expired' });
+    response.end();
+  },
+  'hangs up after one event': (response, nth) => {
+    sendEvent(response, 'MODIFIED', configMap('a', 5 + nth));
+    setImmediate(() => response.destroy());
+  },
+  'answers nothing at all': response => void response.end(),
+})) {
+  test(`a server that ${how} is asked ever less often`, async t => {
+    const { gapsMs } = await pace(t, watch, 7);
+    // The pauses double, and half of each is not left to chance.
+    gapsMs.forEach((gapMs, i) => {
+      t.true(gapMs >= 10 * 2 ** i - 1, `pause ${i} was ${gapMs} ms`);
+    });
+  });
+}
+
+test('a watch that is too many waits for as long as the server says', async t => {
+  const { gapsMs } = await pace(
+    t,
+    (response, nth) => {
+      if (nth > 1) return;
+      response.setHeader('retry-after', '1');
+      sendStatus(response, 429, 'TooManyRequests');
+    },
+    2,
+  );
+  t.true(gapsMs[0]! >= 999);
+});
+
+test('a version that the server cannot read is not asked for again', async t => {
+  const { lists } = await pace(
+    t,
+    (response, nth) => {
+      if (nth === 1) sendStatus(response, 400, 'BadRequest', 'invalid resource version');
+    },
+    2,
+  );
+  t.is(lists, 2);
+});
+
+for (const [what, line] of [
+  ['an error without a reason', JSON.stringify({ type: 'ERROR', object: { kind: 'Status', code: 500 } })],
+  ['what is no event', '{"type":"ADDED","object":{"metadata":{}}}'],
+  ['what is no JSON', 'ADDED a'],
+] as const) {
+  test(`${what}, again and again from the same version, is got over by a new list`, async t => {
+    const { lists } = await pace(
+      t,
+      (response, nth) => {
+        if (nth <= 3) response.end(`${line}\n`);
+      },
+      4,
+    );
+    t.is(lists, 2);
+  });
+}
+
+test('what is wrong is said once, and that it is over', async t => {
+  const said: string[] = [];
+  const log = createLogger('info', line => said.push(/level=(.*)$/m.exec(line)![1]!));
+  let requests = 0;
+  const client = await fakeServer(
+    t,
+    (query, response) => {
+      if (++requests < 6) return sendStatus(response, 503, 'ServiceUnavailable', 'not yet');
+      if (!query.has('watch')) return sendList(response, 5, []);
+      sendEvent(response, 'ADDED', configMap('a', 6));
+    },
+    { log },
+  );
+  await follow(client.informer<ConfigMap>('cm')).until('+ a@6');
+  t.deepEqual(said, [
+    'warn msg="watch interrupted, it is tried again" of=configmaps error="list configmaps: not yet"',
+    'info msg="watch goes on" of=configmaps',
+  ]);
+});
+
+test('where metadata is enough, no more is asked for, and kinds are as they are', async t => {
+  const accepted: (string | undefined)[] = [];
+  const partial = ({ metadata }: ConfigMap) => ({
+    kind: 'PartialObjectMetadata',
+    apiVersion: 'meta.k8s.io/v1',
+    metadata,
+  });
+  const client = await fakeServer(t, (query, response, request) => {
+    accepted.push(request.headers.accept);
+    if (query.has('watch')) return sendEvent(response, 'ADDED', partial(configMap('b', 6)));
+    const items = [partial(configMap('a', 3))];
+    response.end(JSON.stringify({ metadata: { resourceVersion: '5' }, items }));
+  });
+  const informer = client.informer<ConfigMap>('cm', { metadataOnly: true });
+  await follow(informer).until('+ b@undefined');
+  t.deepEqual(accepted, [
+    'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json',
+    'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json',
+  ]);
+  t.deepEqual(
+    informer.list().map(({ apiVersion, kind }) => `${apiVersion} ${kind}`),
+    ['v1 ConfigMap', 'v1 ConfigMap'],
+  );
+});
+
+test('of a large list no more is kept than what is picked of each page', async t => {
+  const pages = 5;
+  let asked = 0;
+  let picked = 0;
+  const pickedBefore: number[] = [];
+  const client = await fakeServer(t, (query, response) => {
+    if (query.has('watch')) return;
+    pickedBefore.push(picked);
+    const items = Array.from({ length: 10 }, (_, i) => configMap(`${asked}-${i}`, 1));
+    sendList(response, 5, items, ++asked < pages ? `page ${asked}` : undefined);
+  });
+  const informer = client.informer<ConfigMap>('cm', {
+    pick: ({ apiVersion, kind, metadata: { name } }) => {
+      picked++;
+      return { apiVersion, kind, metadata: { name } };
+    },
+  });
+  await informer.synced;
+  t.deepEqual(pickedBefore, [0, 10, 20, 30, 40]);
+  t.is(informer.list().length, 50);
+});
+
+test('whatever a server sends, a store has only objects with names, and the informer goes on', async t => {
+  const json = fc.json({ maxDepth: 3 });
+  const event = fc.record(
+    {
+      type: fc.constantFrom('ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR', 'OTHER', 1, null),
+      object: fc.oneof(
+        fc.record(
+          {
+            metadata: fc.oneof(
+              fc.record(
+                {
+                  name: fc.oneof(fc.string(), fc.anything()),
+                  resourceVersion: fc.oneof(fc.string(), fc.anything()),
+                },
+                { requiredKeys: [] },
+              ),
+              fc.anything(),
+            ),
+            code: fc.anything(),
+            details: fc.oneof(fc.anything(), fc.record({ causes: fc.anything() })),
+          },
+          { requiredKeys: [] },
+        ),
+        fc.anything(),
+      ),
+    },
+    { requiredKeys: [] },
+  );
+  const line = fc.oneof(
+    json,
+    event.map(e => JSON.stringify(e, (_, v) => (typeof v === 'bigint' ? String(v) : v)) ?? ''),
+    fc.string(),
+    fc.uint8Array({ maxLength: 50 }).map(bytes => Buffer.from(bytes).toString('latin1')),
+  );
+  const { seed } = choices();
+  t.log(`FIMBRIA_TEST_SEED=${seed}`);
+  let served = 0;
+  const lines = fc.sample(line, { numRuns: 400, seed });
+  const client = await fakeServer(
+    t,
+    (query, response) => {
+      if (!query.has('watch')) return sendList(response, 5, [configMap('a', 3)]);
+      const next = lines[served++];
+      if (next === undefined) return sendEvent(response, 'ADDED', configMap('end', 9));
+      response.end(`${next}\n`);
+    },
+    { tuning: { backoffBaseMs: 0, backoffMaxMs: 0 } },
+  );
+  const informer = client.informer<ConfigMap>('cm');
+  await follow(informer).until('+ end@9');
+  t.true(informer.list().every(({ metadata: { name } }) => typeof name === 'string' && name !== ''));
 });

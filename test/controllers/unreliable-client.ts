@@ -53,6 +53,8 @@ export class UnreliableClient implements ClusterClient {
   get: ClusterClient['get'] = (...args) => this.#read(() => this.#client.get(...args));
   list: ClusterClient['list'] = (...args) => this.#read(() => this.#client.list(...args));
   rawGet: ClusterClient['rawGet'] = path => this.#read(() => this.#client.rawGet(path));
+  calls: ClusterClient['calls'] = () => this.#client.calls();
+  raw: ClusterClient['raw'] = (...args) => this.#read(() => this.#client.raw(...args));
   serverVersion: ClusterClient['serverVersion'] = () => this.#read(() => this.#client.serverVersion());
   create: ClusterClient['create'] = (...args) =>
     this.#write('create', args, () => this.#client.create(...args));
