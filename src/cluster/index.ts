@@ -2,6 +2,7 @@
 export type { CallCount } from './calls.ts';
 export { type ClientOptions, createClient } from './client.ts';
 export type { ClusterErrorCode } from './errors.ts';
+export { EventRecorder, type EventSubject } from './events.ts';
 export { daemonClusterConfig, formatKubeconfig, inClusterConfig, loadKubeconfig } from './kubeconfig.ts';
 export { clientFamilies } from './metrics.ts';
 export type {

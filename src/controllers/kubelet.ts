@@ -1,7 +1,7 @@
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/index.ts';
+import { EventRecorder } from '../cluster/index.ts';
 import type { Pod } from '../model/types.ts';
-import { EventRecorder } from './events.ts';
 import { NODE_GRACE_MS } from './node-lifecycle.ts';
 import { type NodeIdentity, NodeReporter } from './node-object.ts';
 import { PodWorker, type WorkerContext } from './pod-worker.ts';

@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { ClusterClient } from '../cluster/index.ts';
+import type { ClusterClient, EventRecorder } from '../cluster/index.ts';
 import type { Pod } from '../model/types.ts';
-import type { EventRecorder } from './events.ts';
 import { podStatus } from './pod-status.ts';
 import {
   type ContainerFacts,

@@ -1,8 +1,8 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/index.ts';
+import { EventRecorder } from '../cluster/index.ts';
 import type { Node, Pod } from '../model/types.ts';
-import { EventRecorder } from './events.ts';
 import { timestamp } from './pod-status.ts';
 import { schedule } from './schedule.ts';
 

@@ -3,7 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import { type ClusterPool, decideBlocks, type NodeBlocks } from '../ipam/cluster-pool.ts';
 import type { CiliumNode } from '../model/types.ts';
-import { shownError, writeNodeError } from './node-error.ts';
+import { type NodeErrorOptions, shownError, writeNodeError } from './node-error.ts';
 
 /** A write that is not seen after so long is taken for undone by somebody, and made again. */
 const VISIBLE_WITHIN_MS = 30_000;
@@ -22,6 +22,7 @@ export interface BlockAssignerOptions {
   pool: ClusterPool;
   /** A node whose blocks are all full gets one more; off when absent. */
   growFullNodes?: boolean;
+  events?: NodeErrorOptions['events'];
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;

@@ -1,11 +1,14 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { EventRecorder } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import type { CiliumNode } from '../model/types.ts';
 
 /** What writing to a node's status needs. */
 export interface NodeErrorOptions {
   client: Pick<ClusterClient, 'patch'>;
+  /** Told of errors, for those who look at the events of a node. */
+  events?: Pick<EventRecorder, 'record'>;
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;
@@ -18,7 +21,7 @@ export interface NodeErrorOptions {
  * @throws FimbriaError of the API server
  */
 export async function writeNodeError(
-  { client, log, signal }: NodeErrorOptions,
+  { client, events, log, signal }: NodeErrorOptions,
   node: CiliumNode,
   shown: string,
   error: string | undefined,
@@ -38,7 +41,10 @@ export async function writeNodeError(
     throw failure;
   }
   if (error === undefined) log.info('node has no error any more', { node: name });
-  else log.warn(error, { node: name });
+  else {
+    log.warn(error, { node: name });
+    events?.record(node, { type: 'Warning', reason: 'IPAMFailed', message: error });
+  }
   return true;
 }
 

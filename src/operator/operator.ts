@@ -1,5 +1,6 @@
 import { Controller } from '../base/controller.ts';
 import type { Logger } from '../base/log.ts';
+import { EventRecorder } from '../cluster/index.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { AgentConfig } from '../config/types.ts';
 import type { CiliumNode, CiliumPodIPPool, KubeObject, Node, Pod } from '../model/types.ts';
@@ -157,12 +158,14 @@ async function startGiving(
 ): Promise<{ controllers: Controller[]; informers: Informer<KubeObject>[] } | undefined> {
   // Host-scope: the Node object says it, and the agent reads it.
   if (config.ipamMode === 'kubernetes') return { controllers: [], informers: [] };
+  const events = new EventRecorder(client, 'fimbria-operator', log.for('events'));
   const controller = (name: string, run: () => Promise<void>): Controller =>
     new Controller({ name, run, log, intervalMs: ASSIGN_INTERVAL_MS, retry: RETRY });
   if (config.ipamMode === 'cluster-pool') {
     const pool = { cidrs: config.clusterPoolIpv4Cidrs, maskSize: config.clusterPoolIpv4MaskSize };
     const assigner = new BlockAssigner({
       client,
+      events,
       nodes: ciliumNodes,
       pool,
       growFullNodes: config.growFullNodes,
@@ -181,7 +184,7 @@ async function startGiving(
     pools.close();
     return undefined;
   }
-  const assigner = new PoolAssigner({ client, log: log.for('ipam'), signal });
+  const assigner = new PoolAssigner({ client, events, log: log.for('ipam'), signal });
   const keeper = new PoolKeeper({
     client,
     autoCreate: config.autoCreatePools,
@@ -195,6 +198,8 @@ async function startGiving(
     const making = config.autoCreatePools.some(({ name }) => !known.has(name));
     if (making && keep.status().consecutiveErrors === 0) return;
     await assigner.pass();
+    // What was given or came free may be the last of a pool.
+    keep.kick();
     clearTimeout(timer);
     const dueMs = assigner.nextDueMs;
     if (dueMs !== undefined) timer = setTimeout(() => assign.kick(), dueMs).unref();

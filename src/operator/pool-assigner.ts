@@ -4,7 +4,7 @@ import type { ClusterClient } from '../cluster/types.ts';
 import { flatBlocks, type NodeDemand, PoolPlan, type PoolSpec, withBlocks } from '../ipam/multi-pool.ts';
 import type { PoolBlock } from '../ipam/types.ts';
 import type { CiliumNode, CiliumPodIPPool } from '../model/types.ts';
-import { shownError, writeNodeError } from './node-error.ts';
+import { type NodeErrorOptions, shownError, writeNodeError } from './node-error.ts';
 
 /** A CiliumNode that somebody deleted by mistake is made anew by its agent; nobody gets its blocks before. */
 const GONE_GRACE_MS = 30_000;
@@ -24,6 +24,7 @@ interface Pledge {
 
 export interface PoolAssignerOptions {
   client: Pick<ClusterClient, 'get' | 'patch'>;
+  events?: NodeErrorOptions['events'];
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;

@@ -10,6 +10,8 @@ import { POOL_FINALIZER } from './pool-assigner.ts';
 /** Ours among the conditions of a pool. */
 const IN_USE = 'cilium.io/InUse';
 const CONFLICT = 'cilium.io/PoolConflict';
+const EXHAUSTED = 'cilium.io/Exhausted';
+const OURS: readonly string[] = [IN_USE, CONFLICT, EXHAUSTED];
 
 export interface PoolKeeperOptions {
   client: Pick<ClusterClient, 'create' | 'patch'>;
@@ -81,7 +83,10 @@ export class PoolKeeper {
     const guarded = finalizers.includes(POOL_FINALIZER);
     if (deletionTimestamp === undefined) {
       if (!guarded) await this.#setFinalizers(pool, [...finalizers, POOL_FINALIZER]);
-      await this.#tell(pool, parked === undefined ? undefined : condition(CONFLICT, 'cidr_overlap', parked));
+      await this.#tell(pool, [
+        ...(parked === undefined ? [] : [condition(CONFLICT, 'cidr_overlap', parked)]),
+        ...exhaustion(name, plan),
+      ]);
       return;
     }
     if (!guarded) return;
@@ -98,14 +103,13 @@ export class PoolKeeper {
       return;
     }
     const who = holders.map(({ node, blocks }) => `${node} (${blocks} block${blocks === 1 ? '' : 's'})`);
-    await this.#tell(
-      pool,
+    await this.#tell(pool, [
       condition(
         IN_USE,
         'BlocksHeld',
         `nodes hold blocks of this pool: ${who.join(', ')}; it goes when no pod has an address of it any more`,
       ),
-    );
+    ]);
   }
 
   /** Whether the configuration has a pool of this name with other ranges or another mask. */
@@ -129,16 +133,16 @@ export class PoolKeeper {
     }
   }
 
-  /** Makes our conditions be this one, or none; those of others stay. */
-  async #tell(pool: CiliumPodIPPool, wanted: Condition | undefined): Promise<void> {
+  /** Makes our conditions be these; those of others stay. */
+  async #tell(pool: CiliumPodIPPool, wanted: readonly Condition[]): Promise<void> {
     const { client, log, signal } = this.#options;
     const present = pool.status?.conditions ?? [];
-    const ours = present.filter(({ type }) => type === IN_USE || type === CONFLICT);
-    const same =
-      ours.length === (wanted ? 1 : 0) &&
-      ours.every(one => one.type === wanted?.type && one.message === wanted.message);
-    if (same || signal.aborted) return;
-    const conditions = [...present.filter(one => !ours.includes(one)), ...(wanted ? [wanted] : [])];
+    const ours = present.filter(({ type }) => OURS.includes(type));
+    const said = (one: Condition): boolean => ours.some(other => sameSaid(other, one));
+    if ((ours.length === wanted.length && wanted.every(said)) || signal.aborted) return;
+    // What has been said keeps the time since when it is so.
+    const kept = present.filter(one => !ours.includes(one) || wanted.some(w => sameSaid(one, w)));
+    const conditions = [...kept, ...wanted.filter(one => !said(one))];
     try {
       await client.patch(
         'CiliumPodIPPool',
@@ -146,7 +150,8 @@ export class PoolKeeper {
         { status: conditions.length === 0 ? null : { conditions } },
         { subresource: 'status' },
       );
-      if (wanted?.message) log.warn(wanted.message, { pool: pool.metadata.name });
+      for (const { message } of wanted.filter(one => !said(one)))
+        log.warn(message ?? '', { pool: pool.metadata.name });
     } catch (error) {
       log.debug('could not write the status of a pool', {
         pool: pool.metadata.name,
@@ -155,6 +160,25 @@ export class PoolKeeper {
       throw error;
     }
   }
+}
+
+function sameSaid(a: Condition, b: Condition): boolean {
+  return a.type === b.type && a.message === b.message;
+}
+
+/** Said before anybody needs a block that is not there: administrators have time until then. */
+function exhaustion(pool: string, plan: PoolPlan): Condition[] {
+  const full = plan.freeBlocks().filter(({ pool: name, free }) => name === pool && free === 0);
+  if (full.length === 0) return [];
+  const families = full.map(({ family, maskSize }) => `${family} (/${maskSize})`).join(' and ');
+  const where = full.map(({ family }) => `spec.${family}.cidrs`).join(' and ');
+  return [
+    condition(
+      EXHAUSTED,
+      'NoFreeBlock',
+      `every block is held by a node: ${families}; a node that needs one more gets none until a range is appended to ${where} or pods go`,
+    ),
+  ];
 }
 
 function condition(type: string, reason: string, message: string): Condition {

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { silent } from '../../src/base/log.ts';
 import { parseFlat } from '../../src/config/index.ts';
-import type { CiliumNode, CiliumPodIPPool } from '../../src/model/types.ts';
+import type { CiliumNode, CiliumPodIPPool, Event } from '../../src/model/types.ts';
 import { runOperator } from '../../src/operator/operator.ts';
 import { Cluster } from './server.ts';
 
@@ -114,9 +114,7 @@ test('a shortage is told on the node and taken back when there is room', async t
     errorOf(short),
     /pool mars: node w1 needs 7 .*; pool pluto: node w1 .* cannot allocate from non-existing pool/,
   );
-  const pool = await cluster.client.get<CiliumPodIPPool>('CiliumPodIPPool', 'mars');
-  await cluster.client.update({
-    ...pool,
+  await cluster.client.patch('CiliumPodIPPool', 'mars', {
     spec: { ipv4: { cidrs: ['10.20.0.0/29', '10.21.0.0/29'], maskSize: 29 } },
   });
   await addPool(cluster, 'pluto', '10.30.0.0/24');
@@ -244,4 +242,35 @@ test('a full node gets a second block when that is switched on', async t => {
     nodes.some(n => n.metadata.name === 'w1' && n.spec.ipam?.podCIDRs?.length === 2),
   );
   t.deepEqual((await cluster.blocks())['w1'], [full, '10.70.0.16/29']);
+});
+
+test('a pool whose last block was given says so before anybody lacks one, a node that does is told by status and event', async t => {
+  const cluster = await Cluster.start(t);
+  operate(t, cluster, {});
+  await addPool(cluster, 'small', '10.9.0.0/28');
+  await cluster.addNode('w1');
+  const exhausted = (pool: CiliumPodIPPool | undefined) =>
+    pool?.status?.conditions?.find(({ type }) => type === 'cilium.io/Exhausted');
+  await request(cluster, 'w1', { small: 5 });
+  await untilAllocated(cluster, 'w1', { small: ['10.9.0.0/29'] });
+  await request(cluster, 'w1', { small: 10 });
+  const full = await untilPool(cluster, 'small', pool => exhausted(pool) !== undefined);
+  const { message } = exhausted(full.find(pool => pool.metadata.name === 'small'))!;
+  t.is(
+    message,
+    'every block is held by a node: ipv4 (/29); a node that needs one more gets none until a range is appended to spec.ipv4.cidrs or pods go',
+  );
+  await request(cluster, 'w1', { small: 30 });
+  const [event] = await cluster.until<Event>('Event', events => events.length > 0);
+  t.is(event?.involvedObject.kind, 'CiliumNode');
+  t.is(event?.involvedObject.name, 'w1');
+  t.is(event?.reason, 'IPAMFailed');
+  t.regex(event?.message ?? '', /^pool small: node w1 needs 30 ipv4 addresses and has 1[0-9]: all 2 blocks/);
+  await cluster.client.patch('CiliumPodIPPool', 'small', {
+    spec: { ipv4: { cidrs: ['10.9.0.0/28', '10.9.1.0/24'] } },
+  });
+  await untilPool(cluster, 'small', pool => pool !== undefined && exhausted(pool) === undefined);
+  await cluster.until<CiliumNode>('CiliumNode', nodes =>
+    nodes.every(node => !node.status?.ipam?.['operator-status']?.error),
+  );
 });

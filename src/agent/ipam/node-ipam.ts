@@ -1,6 +1,7 @@
 import { codeOf, FimbriaError } from '../../base/errors.ts';
 import type { Journal } from '../../base/journal.ts';
 import type { Logger } from '../../base/log.ts';
+import { EventRecorder } from '../../cluster/index.ts';
 import type { ClusterClient } from '../../cluster/types.ts';
 import type { AgentConfig } from '../../config/types.ts';
 import type { EndpointAddresses, PodRef } from '../../endpoint/deps.ts';
@@ -18,7 +19,6 @@ import type { ClusterView } from '../cluster-view.ts';
 import { publishNode } from '../publish.ts';
 import { MultiPool, poolNotAvailable, storedBlocks } from './multi-pool.ts';
 import { claimOwnAddress, forgetOwnAddress, storedAddress } from './own-addresses.ts';
-import { PodEvents } from './pod-events.ts';
 import { poolOfPod } from './pod-pool.ts';
 import { SinglePool } from './single-pool.ts';
 
@@ -57,7 +57,7 @@ export class NodeIpam implements EndpointAddresses {
   readonly multi: MultiPool | undefined;
   readonly #single: SinglePool | undefined;
   readonly #deps: NodeIpamDeps;
-  readonly #events: PodEvents;
+  readonly #events: EventRecorder;
   #links: NodeIpamLinks | undefined;
   /** Ranges by pool as asked for at start, until the view brings them. */
   #ranges: ReadonlyMap<string, readonly string[]> | undefined;
@@ -68,7 +68,7 @@ export class NodeIpam implements EndpointAddresses {
   private constructor(deps: NodeIpamDeps) {
     const { client, config, journal, node, log } = deps;
     this.#deps = deps;
-    this.#events = new PodEvents(client, node.name, log);
+    this.#events = new EventRecorder(client, 'fimbria-agent', log, node.name);
     this.pools = new AddressPools(storedBlocks(journal));
     const common = {
       client,
@@ -177,7 +177,7 @@ export class NodeIpam implements EndpointAddresses {
       return { address, pool };
     } catch (error) {
       if (pod && (codeOf(error) === 'RANGE_FULL' || codeOf(error) === 'POOL_NOT_AVAILABLE'))
-        this.#events.warn(pod, 'IPPoolExhausted', this.#whyFull(pool));
+        this.#warn(pod, 'IPPoolExhausted', this.#whyFull(pool));
       throw error;
     }
   }
@@ -216,13 +216,15 @@ export class NodeIpam implements EndpointAddresses {
       ).pool;
     } catch (error) {
       if (pod && error instanceof FimbriaError && error.code !== 'POOL_UNDECIDED')
-        this.#events.warn(
-          pod,
-          error.code === 'UNKNOWN_POOL' ? 'UnknownIPPool' : 'NoIPPoolMatch',
-          error.message,
-        );
+        this.#warn(pod, error.code === 'UNKNOWN_POOL' ? 'UnknownIPPool' : 'NoIPPoolMatch', error.message);
       throw error;
     }
+  }
+
+  /** On the Pod itself, where people look why it does not start. */
+  #warn({ name, namespace, uid }: PodRef, reason: string, message: string): void {
+    const metadata = { name, namespace, ...(uid === undefined ? {} : { uid }) };
+    this.#events.record({ apiVersion: 'v1', kind: 'Pod', metadata }, { type: 'Warning', reason, message });
   }
 
   /** Waiting ends in the same step, or a pass in between would count both the wait and the use. */

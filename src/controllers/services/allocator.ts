@@ -1,8 +1,8 @@
 import { codeOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ClusterClient, Informer } from '../../cluster/index.ts';
+import { EventRecorder } from '../../cluster/index.ts';
 import type { Service } from '../../model/types.ts';
-import { EventRecorder } from '../events.ts';
 import type { Informers } from '../informers.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import { uidOf } from '../objects.ts';

@@ -1,9 +1,9 @@
 import { codeOf, messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ClusterClient, Informer } from '../../cluster/index.ts';
+import { EventRecorder } from '../../cluster/index.ts';
 import { formatLabelSelector, matchesLabels } from '../../model/selectors.ts';
 import type { NewObject, Pod, ReplicaSet } from '../../model/types.ts';
-import { EventRecorder } from '../events.ts';
 import type { Informers } from '../informers.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import {

@@ -20,7 +20,7 @@ const rule = (group: string, resources: string[], verbs: string[]): Rule => ({
 /** What an agent may do in the whole cluster: read what it routes by, write what its node is and has. */
 const AGENT_RULES: Rule[] = [
   rule('', ['namespaces', 'nodes', 'pods'], READ),
-  rule('', ['events'], ['create']),
+  rule('', ['events'], ['create', 'patch']),
   rule('cilium.io', ['ciliumnodes'], [...READ, 'create', 'update', 'patch']),
   rule('cilium.io', ['ciliumnodes/status'], ['update', 'patch']),
   rule('cilium.io', ['ciliumendpoints'], [...READ, 'create', 'update', 'patch', 'delete']),
@@ -34,7 +34,7 @@ const AGENT_LOCAL_RULES: Rule[] = [rule('cilium.io', ['ciliumnodeconfigs'], READ
 const OPERATOR_RULES: Rule[] = [
   rule('', ['nodes', 'pods'], READ),
   rule('', ['nodes', 'nodes/status'], ['patch']),
-  rule('', ['events'], ['create']),
+  rule('', ['events'], ['create', 'patch']),
   rule('cilium.io', ['ciliumnodes'], [...READ, 'update', 'patch', 'delete']),
   rule('cilium.io', ['ciliumnodes/status', 'ciliumpodippools/status'], ['update', 'patch']),
   rule('cilium.io', ['ciliumendpoints', 'ciliumidentities'], [...READ, 'delete']),

@@ -1,9 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { ClusterClient } from '../cluster/index.ts';
-import type { Event, KubeObject } from '../model/types.ts';
-import { timestamp } from './pod-status.ts';
+import type { Event } from '../model/types.ts';
+import { EventLimits } from './event-limits.ts';
+import type { ClusterClient } from './types.ts';
+
+/** What an Event is about. */
+export interface EventSubject {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string; uid?: string };
+}
 
 /** What happened to an object. */
 export interface Happening {
@@ -18,9 +25,14 @@ const MOST_REMEMBERED = 4096;
 /** Events that wait for the API server; what comes beyond is given up. */
 const MOST_WAITING = 1024;
 
-/** Writes Events, as kubelets and schedulers do. Never throws and never makes its caller wait: Events are best effort. */
+/**
+ * Writes Events, as kubelets and schedulers do: what repeats is counted, what comes too often is left out, by client-go's
+ * limits. Never throws and never makes its caller wait: Events are best effort.
+ */
 export class EventRecorder {
-  readonly #client: ClusterClient;
+  readonly #client: Pick<ClusterClient, 'create' | 'patch'>;
+  readonly #limits = new EventLimits();
+  readonly #nowMs: () => number;
   readonly #component: string;
   readonly #host: string | undefined;
   readonly #log: Logger;
@@ -29,21 +41,38 @@ export class EventRecorder {
   #waiting = 0;
   #givenUp = 0;
 
-  constructor(client: ClusterClient, component: string, log: Logger, host?: string) {
+  /** @param nowMs a monotonic clock, for tests */
+  constructor(
+    client: Pick<ClusterClient, 'create' | 'patch'>,
+    component: string,
+    log: Logger,
+    host?: string,
+    nowMs: () => number = () => performance.now(),
+  ) {
     this.#client = client;
+    this.#nowMs = nowMs;
     this.#component = component;
     this.#host = host;
     this.#log = log;
   }
 
-  record(about: KubeObject, happening: Happening): void {
+  record(about: EventSubject, happening: Happening): void {
+    const { name, namespace, uid } = about.metadata;
+    const { type, reason, message } = happening;
+    const object = [about.kind, uid ?? `${namespace ?? ''}/${name}`].join('\0');
+    const admitted = this.#limits.admit(
+      { object, type, reason, detail: happening.key ?? message },
+      this.#nowMs(),
+    );
+    if (admitted === undefined) return;
+    const text = admitted.combined ? `(combined from similar events): ${message}` : message;
     if (this.#waiting === MOST_WAITING) {
       this.#givenUp++;
       return;
     }
     this.#waiting++;
     this.#queue = this.#queue.then(async () => {
-      await this.#write(about, happening).catch(error =>
+      await this.#write(about, admitted.key, { ...happening, message: text }).catch(error =>
         this.#log.debug('writing an event failed', { error: messageOf(error) }),
       );
       this.#waiting--;
@@ -53,10 +82,9 @@ export class EventRecorder {
     });
   }
 
-  async #write(about: KubeObject, happening: Happening): Promise<void> {
+  async #write(about: EventSubject, key: string, happening: Happening): Promise<void> {
     const { name, namespace = 'default', uid } = about.metadata;
-    const key = [uid, happening.reason, happening.key ?? happening.message].join('\0');
-    const now = timestamp(Date.now());
+    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     const before = this.#written.get(key);
     if (before) {
       before.count += 1;
