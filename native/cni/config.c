@@ -45,8 +45,8 @@ static bool read_version(const struct json_value *root, struct config *config,
 		return true; /* no version: check_version says what that means */
 	if (!text || !plain(text, ".-+") || strlen(text) >= sizeof(config->version))
 		return failure_set(
-			failure, CNI_INVALID_CONFIG, NULL,
-			"invalid network config: cniVersion must be a version such as \"1.0.0\"");
+			failure, CNI_DECODE_FAILURE, NULL,
+			"failed to decode network config: cniVersion must be a version such as \"1.0.0\"");
 	strcpy(config->version, text);
 	return true;
 }

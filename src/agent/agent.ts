@@ -82,6 +82,8 @@ export interface AgentParts {
 /** Whether pods can be set up, and why not. */
 export interface Readiness {
   why: string | undefined;
+  /** A probe packet did not cross the datapath: pods that run may be cut off as well. */
+  limited?: boolean;
   cniConfig: string | undefined;
   /** From the process's start until it was ready for the first time. */
   bootstrapSeconds?: number;
@@ -232,8 +234,9 @@ export class Agent {
     });
     const cni = new CniHandler({
       endpoints,
-      addressing: () => ({ routerIpv4, routeMtu }),
-      notReady: () => readiness.why,
+      addressing: () => ({ routerIpv4, routeMtu, deviceMtu }),
+      notReady: () =>
+        readiness.why === undefined ? undefined : { why: readiness.why, limited: readiness.limited ?? false },
       queuedDeletes: () => (hasQueuedDeletes(queue) ? replay.trigger() : undefined),
     });
     const monitor = this.#own(

@@ -13,6 +13,8 @@ import { join } from 'node:path';
 
 /** The conflist's name: it sorts before others', so that the runtime takes it. */
 export const CONFLIST = '05-fimbria.conflist';
+/** The network's name in it. */
+export const CNI_NETWORK = 'fimbria';
 /** The plugin's file. */
 export const PLUGIN = 'fimbria-cni';
 
@@ -27,7 +29,7 @@ const CONFIGURATION = /\.(conf|conflist|json)$/;
  */
 export function writeCniConfig(directory: string, socket: string): string {
   const path = join(directory, CONFLIST);
-  const text = `${JSON.stringify({ cniVersion: '1.0.0', name: 'fimbria', plugins: [{ type: PLUGIN, socket }] }, null, 2)}\n`;
+  const text = `${JSON.stringify({ cniVersion: '1.0.0', name: CNI_NETWORK, plugins: [{ type: PLUGIN, socket }] }, null, 2)}\n`;
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return path;
   mkdirSync(directory, { recursive: true });
   const fresh = `${path}.new`;

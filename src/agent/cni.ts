@@ -1,29 +1,38 @@
 import type { CniReply, CniRequest } from '../api/types.ts';
-import { codeOf, FimbriaError, messageOf } from '../base/errors.ts';
+import { codeOf, type FimbriaError, messageOf } from '../base/errors.ts';
 import { KeyedLock } from '../base/lock.ts';
 import { addEndpoint } from '../endpoint/add.ts';
 import { checkEndpoint } from '../endpoint/check.ts';
-import type { EndpointDeps, PodRef } from '../endpoint/deps.ts';
+import type { EndpointDeps } from '../endpoint/deps.ts';
 import { removeEndpoint } from '../endpoint/remove.ts';
 import { HEALTH_CONTAINER } from '../endpoint/types.ts';
-import { addResult, CNI_VERSIONS, type CniAddressing } from './cni-result.ts';
+import { CNI_NETWORK } from './cni-config.ts';
+import {
+  CNI,
+  cniError,
+  type NetworkConfig,
+  parseConfig,
+  podOf,
+  prevResultOf,
+  required,
+  validAttachments,
+  versionOf,
+} from './cni-request.ts';
+import { addResult, type CniAddressing, type CniResult } from './cni-result.ts';
 
-/** Error codes of the CNI specification. */
-const INCOMPATIBLE_VERSION = 1;
-const INVALID_ENVIRONMENT = 4;
-const DECODE_FAILURE = 6;
-const INVALID_CONFIG = 7;
-const UNKNOWN_CONTAINER = 3;
-const NOT_AVAILABLE = 50;
-/** What Cilium's plugin uses for everything of its own. */
-const OTHER = 999;
+/** Why pods cannot be set up yet. */
+export interface NotReady {
+  why: string;
+  /** Packets were seen not to cross the datapath: pods that run may be cut off as well. */
+  limited?: boolean;
+}
 
 /** What the CNI handler stands on. */
 export interface CniDeps {
   endpoints: EndpointDeps;
   addressing(): CniAddressing;
-  /** Why pods cannot be set up yet; undefined when they can. */
-  notReady(): string | undefined;
+  /** Undefined when pods can be set up. */
+  notReady(): NotReady | undefined;
   /** Carries out the DELs that wait in the plugin's queue; undefined when none does. */
   queuedDeletes(): Promise<void> | undefined;
 }
@@ -45,111 +54,105 @@ export class CniHandler {
     return this.#lock.run(containerId, work);
   }
 
+  /** Never rejects: whatever fails is an error object of the specification. */
   async handle(request: CniRequest): Promise<CniReply> {
-    let cniVersion = '1.0.0';
     try {
       const config = parseConfig(request.stdin);
-      cniVersion = config.cniVersion;
-      if (!(CNI_VERSIONS as readonly string[]).includes(cniVersion)) {
-        throw cniError(
-          INCOMPATIBLE_VERSION,
-          `incompatible CNI version ${cniVersion}; use one of ${CNI_VERSIONS.join(', ')}`,
-        );
-      }
-      if (request.command === 'STATUS') return this.#status(cniVersion);
-      if (request.command === 'GC') return { status: 200, body: await this.#gc(config) };
-      const containerId = required(request.env, 'CNI_CONTAINERID');
-      // A DEL that was queued came before this ADD: done later, it would take the new endpoint away.
-      if (request.command === 'ADD') await this.#deps.queuedDeletes();
-      return await this.#lock.run(containerId, () => this.#perContainer(request, containerId, cniVersion));
+      return { status: 200, body: await this.#answer(request, config) };
     } catch (error) {
-      return failure(cniVersion, error);
+      return failure(versionOf(request.stdin), error);
     }
   }
 
-  async #perContainer(request: CniRequest, containerId: string, cniVersion: string): Promise<CniReply> {
-    const { endpoints } = this.#deps;
-    const ifname = required(request.env, 'CNI_IFNAME');
-    if (request.command === 'DEL') {
-      const endpoint = endpoints.store.byAttachment(containerId, ifname);
-      if (endpoint) await removeEndpoint(endpoints, endpoint);
-      return { status: 200, body: undefined };
+  async #answer({ command, env }: CniRequest, config: NetworkConfig): Promise<CniResult | undefined> {
+    switch (command) {
+      case 'STATUS':
+        return this.#status();
+      case 'GC':
+        return await this.#gc(config);
+      case 'ADD': {
+        const containerId = required(env, 'CNI_CONTAINERID');
+        // A DEL that was queued came before this ADD: done later, it would take the new endpoint away.
+        await this.#deps.queuedDeletes();
+        return await this.#lock.run(containerId, () => this.#add(env, config));
+      }
+      case 'DEL':
+        return await this.#lock.run(required(env, 'CNI_CONTAINERID'), () => this.#del(env));
+      case 'CHECK':
+        return await this.#lock.run(required(env, 'CNI_CONTAINERID'), () => this.#check(env, config));
     }
-    const netns = required(request.env, 'CNI_NETNS');
-    if (request.command === 'CHECK') {
-      await checkEndpoint(endpoints, { containerId, ifname, netns });
-      return { status: 200, body: undefined };
-    }
+  }
+
+  async #add(env: CniRequest['env'], config: NetworkConfig): Promise<CniResult> {
+    const { endpoints, addressing } = this.#deps;
     const notReady = this.#deps.notReady();
-    if (notReady) throw cniError(11, `the agent is not ready: ${notReady}; try again later`);
-    const pod = podOf(request.env['CNI_ARGS'] ?? '');
-    const endpoint = await addEndpoint(endpoints, { containerId, ifname, netns, ...(pod ? { pod } : {}) });
-    return { status: 200, body: addResult(cniVersion, endpoint, this.#deps.addressing()) };
+    const pod = podOf(env['CNI_ARGS'] ?? '');
+    const previous = prevResultOf(config);
+    const attachment = {
+      containerId: required(env, 'CNI_CONTAINERID'),
+      ifname: required(env, 'CNI_IFNAME'),
+      netns: required(env, 'CNI_NETNS'),
+      network: config.name,
+    };
+    if (notReady)
+      throw cniError(CNI.TRY_AGAIN_LATER, `the agent is not ready: ${notReady.why}; try again later`);
+    const endpoint = await addEndpoint(endpoints, { ...attachment, ...(pod ? { pod } : {}) });
+    return addResult(config.cniVersion, endpoint, addressing(), previous);
   }
 
-  #status(cniVersion: string): CniReply {
-    const why = this.#deps.notReady();
-    return why
-      ? failure(cniVersion, cniError(NOT_AVAILABLE, `the agent is not ready: ${why}`))
-      : { status: 200, body: undefined };
-  }
-
-  /** Removes every attachment that the runtime does not name as valid (CNI 1.1.0, section "GC"). */
-  async #gc(config: NetworkConfig): Promise<undefined> {
-    const valid = config['cni.dev/valid-attachments'];
-    if (!Array.isArray(valid))
-      throw cniError(INVALID_CONFIG, 'cni.dev/valid-attachments is missing or not a list');
-    const keep = new Set(valid.map(a => `${a?.containerID}:${a?.ifname}`));
+  async #del(env: CniRequest['env']): Promise<undefined> {
     const { endpoints } = this.#deps;
-    for (const endpoint of endpoints.store.list()) {
-      if (endpoint.containerId === HEALTH_CONTAINER || keep.has(`${endpoint.containerId}:${endpoint.ifname}`))
-        continue;
-      await this.#lock.run(endpoint.containerId, () => removeEndpoint(endpoints, endpoint));
-    }
+    const containerId = required(env, 'CNI_CONTAINERID');
+    const endpoint = endpoints.store.byAttachment(containerId, required(env, 'CNI_IFNAME'));
+    if (endpoint) await removeEndpoint(endpoints, endpoint);
     return undefined;
   }
-}
 
-interface NetworkConfig {
-  cniVersion: string;
-  'cni.dev/valid-attachments'?: { containerID?: string; ifname?: string }[];
-}
-
-function parseConfig(stdin: string): NetworkConfig {
-  let config: unknown;
-  try {
-    config = JSON.parse(stdin);
-  } catch (error) {
-    throw cniError(DECODE_FAILURE, `network configuration is not JSON: ${messageOf(error)}`);
+  async #check(env: CniRequest['env'], config: NetworkConfig): Promise<undefined> {
+    const listed = prevResultOf(config);
+    if (!listed)
+      throw cniError(
+        CNI.INVALID_CONFIG,
+        "network configuration: prevResult is missing; CHECK needs ADD's result",
+      );
+    await checkEndpoint(this.#deps.endpoints, {
+      containerId: required(env, 'CNI_CONTAINERID'),
+      ifname: required(env, 'CNI_IFNAME'),
+      netns: required(env, 'CNI_NETNS'),
+      addresses: (listed.ips ?? []).map(({ address }) => String(address)),
+      routes: (listed.routes ?? []).map(({ dst }) => String(dst)),
+    });
+    return undefined;
   }
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
-    throw cniError(DECODE_FAILURE, 'network configuration is not a JSON object');
+
+  #status(): undefined {
+    const notReady = this.#deps.notReady();
+    if (!notReady) return undefined;
+    const code = notReady.limited ? CNI.LIMITED_CONNECTIVITY : CNI.NOT_AVAILABLE;
+    throw cniError(code, `the agent is not ready: ${notReady.why}`);
   }
-  const { cniVersion } = config as { cniVersion?: unknown };
-  if (typeof cniVersion !== 'string')
-    throw cniError(INVALID_CONFIG, 'network configuration has no cniVersion');
-  return config as NetworkConfig;
-}
 
-/** Kubernetes' pod among `K8S_POD_NAME=…;K8S_POD_NAMESPACE=…`; undefined when the runtime named none. Pure. */
-export function podOf(cniArgs: string): PodRef | undefined {
-  const args = new Map(
-    cniArgs.split(';').map(pair => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
-  );
-  const name = args.get('K8S_POD_NAME');
-  const namespace = args.get('K8S_POD_NAMESPACE');
-  const uid = args.get('K8S_POD_UID');
-  return name && namespace ? { name, namespace, ...(uid ? { uid } : {}) } : undefined;
-}
-
-function required(env: Record<string, string>, key: string): string {
-  const value = env[key];
-  if (value) return value;
-  throw cniError(INVALID_ENVIRONMENT, `${key} is missing`);
-}
-
-function cniError(cniCode: number, why: string): FimbriaError {
-  return new FimbriaError({ code: `CNI_${cniCode}`, op: 'cni', why });
+  /**
+   * Removes every attachment to this network that the runtime does not name as valid, as many as it can, and then says
+   * what it could not (CNI 1.1.0, section "GC"). Those of other networks are not in this runtime's list.
+   */
+  async #gc(config: NetworkConfig): Promise<undefined> {
+    const keep = new Set(validAttachments(config).map(a => `${a.containerId}:${a.ifname}`));
+    const { endpoints } = this.#deps;
+    const failures: unknown[] = [];
+    for (const endpoint of endpoints.store.list()) {
+      const { containerId, ifname, network = CNI_NETWORK } = endpoint;
+      if (containerId === HEALTH_CONTAINER || network !== config.name || keep.has(`${containerId}:${ifname}`))
+        continue;
+      endpoints.log.info('removing an endpoint that the runtime does not know', { endpoint: endpoint.id });
+      await this.#lock
+        .run(containerId, () => removeEndpoint(endpoints, endpoint))
+        .catch(error => failures.push(error));
+    }
+    if (failures.length > 0)
+      throw cniError(CNI.OTHER, `could not remove ${failures.length}: ${messageOf(failures[0])}`);
+    return undefined;
+  }
 }
 
 /** The spec's error object for any failure. */
@@ -162,16 +165,14 @@ function failure(cniVersion: string, error: unknown): CniReply {
     const body = JSON.stringify((error as FimbriaError).why);
     return reply(
       cniVersion,
-      OTHER,
+      CNI.OTHER,
       `unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure ${body}`,
     );
   }
-  return reply(cniVersion, code === 'NOT_FOUND' ? UNKNOWN_CONTAINER : OTHER, messageOf(error));
+  return reply(cniVersion, code === 'NOT_FOUND' ? CNI.UNKNOWN_CONTAINER : CNI.OTHER, messageOf(error));
 }
 
 function reply(cniVersion: string, code: number, msg: string): CniReply {
-  return {
-    status: code === INVALID_CONFIG || code === DECODE_FAILURE || code === INVALID_ENVIRONMENT ? 400 : 500,
-    body: { cniVersion, code, msg },
-  };
+  const callers: readonly number[] = [CNI.INVALID_CONFIG, CNI.DECODE_FAILURE, CNI.INVALID_ENVIRONMENT];
+  return { status: callers.includes(code) ? 400 : 500, body: { cniVersion, code, msg } };
 }

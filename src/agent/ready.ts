@@ -20,6 +20,7 @@ export async function becomeReady(
         if (parts.readiness.why === undefined) return;
         const probe = await probeIcmp(parts.healthIpv4);
         if (probe.status) {
+          parts.readiness.limited = true;
           parts.readiness.why = `probe of the health endpoint ${parts.healthIpv4}: ${probe.status}`;
           throw new FimbriaError({
             code: 'PROBE',
@@ -29,6 +30,7 @@ export async function becomeReady(
           });
         }
         parts.readiness.why = undefined;
+        parts.readiness.limited = false;
         parts.readiness.bootstrapSeconds ??= performance.now() / 1000;
         await cniWatch.start();
         log.info('ready: a probe packet crossed the datapath', {

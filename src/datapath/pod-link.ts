@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import { randomMac } from '../base/mac.ts';
@@ -6,6 +7,8 @@ import { openNetnsFd } from '../kernel/netns.ts';
 import { type Link, type NewRoute, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { inSteps, type NewFilter, type Step, step } from '../kernel/steps.ts';
 import { POD_DEVCONF } from './sysctls.ts';
+
+const MAIN_TABLE = 254;
 
 /** What the routes inside a pod say. */
 export interface PodRoutes {
@@ -119,7 +122,7 @@ function podSteps(host: NetnsRef | undefined, pod: number, options: NewPodLink):
         step.setUp('lo'),
         step.addAddress({ ifindex: ifindex.pod, address: ipv4, prefixLength: 32 }),
         step.setUp(ifindex.pod),
-        ...podRoutes(ifindex.pod, options).map(step.replaceRoute),
+        ...podRoutes({ name: ifname, ifindex: ifindex.pod }, options).map(step.replaceRoute),
       ],
     },
   ];
@@ -147,17 +150,22 @@ async function makeWay(rtnl: Rtnetlink, ifindexes: Ifindexes, options: PodLinkOp
   }
 }
 
-/** The addresses and MAC of the pod's side, for CHECK. Undefined when the interface is gone. */
+/** Link, addresses and routes of the pod's side, for CHECK. Undefined when the interface is gone. */
 export async function inspectPodSide(
   netns: string,
   ifname: string,
-): Promise<{ link: Link; ipv4: string[] } | undefined> {
+): Promise<{ link: Link; ipv4: string[]; routes: string[] } | undefined> {
   const pod = openNetns(netns);
   try {
     const link = await pod.link(ifname);
     if (!link) return undefined;
     const addresses = await pod.addresses({ ifindex: link.ifindex });
-    return { link, ipv4: addresses.map(a => a.address).filter(a => a.includes('.')) };
+    const routes = (await pod.routes({ table: MAIN_TABLE })).filter(r => r.ifindex === link.ifindex);
+    return {
+      link,
+      ipv4: addresses.map(a => a.address).filter(a => a.includes('.')),
+      routes: routes.map(r => r.dst),
+    };
   } finally {
     pod.close();
   }
@@ -171,15 +179,33 @@ export async function refreshPodRoutes(netns: string, ifname: string, options: P
   const pod = openNetns(netns);
   try {
     const link = await pod.link(ifname);
-    if (link) await pod.replaceRoutes(podRoutes(link.ifindex, options));
+    if (link) await pod.replaceRoutes(podRoutes(link, options));
   } finally {
     pod.close();
   }
 }
 
+/** The interface that every pod has; its routes have no metric, as Cilium's. */
+const FIRST_INTERFACE = 'eth0';
+
+/**
+ * A container may have several interfaces: each but the first has a metric of its own, so that none takes the other's
+ * routes, now or when it goes. Pure.
+ */
+function metricOf(ifname: string): { priority?: number } {
+  if (ifname === FIRST_INTERFACE) return {};
+  return { priority: 1 + createHash('sha256').update(ifname).digest().readUInt16BE() };
+}
+
 /** The routes inside a pod. Pure. */
-function podRoutes(ifindex: number, options: PodRoutes): NewRoute[] {
-  const common = { ifindex, table: 254, type: 'unicast', protocol: 'boot' } as const;
+function podRoutes({ name, ifindex }: Pick<Link, 'name' | 'ifindex'>, options: PodRoutes): NewRoute[] {
+  const common: Omit<NewRoute, 'dst'> = {
+    ...metricOf(name),
+    ifindex,
+    table: MAIN_TABLE,
+    type: 'unicast',
+    protocol: 'boot',
+  };
   return [
     { ...common, dst: `${options.routerIpv4}/32`, scope: 'link' },
     {

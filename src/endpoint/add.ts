@@ -9,6 +9,8 @@ export interface AddRequest {
   containerId: string;
   ifname: string;
   netns: string;
+  /** Name of the CNI network, which GC asks for. */
+  network?: string;
   pod?: PodRef;
 }
 
@@ -61,6 +63,7 @@ export async function addEndpoint(deps: EndpointDeps, request: AddRequest): Prom
       containerId: request.containerId,
       ifname: request.ifname,
       netns: request.netns,
+      ...(request.network ? { network: request.network } : {}),
       ...(request.pod ? { podNamespace: request.pod.namespace, podName: request.pod.name } : {}),
       ...(request.pod?.uid ? { podUid: request.pod.uid } : {}),
       ipv4,

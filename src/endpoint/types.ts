@@ -10,6 +10,8 @@ export interface Endpoint {
   ifname: string;
   /** Path of the pod's network namespace. */
   netns: string;
+  /** Name of the CNI network that it is attached to; absent in what versions before 0.2 wrote, and of the health endpoint. */
+  network?: string;
   podNamespace?: string;
   podName?: string;
   podUid?: string;

@@ -4,10 +4,10 @@ import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../../src/lab/deadline.ts';
 import { collect } from '../../e2e/lab.ts';
 import { AgentNode, OUTSIDE_IP, POD_ADDRESSES, type Traces } from '../lib/agent.ts';
-import { CNI_BIN, CNI_CONF, Containerd, type ContainerdSuite, writeConflist } from '../lib/containerd.ts';
+import { Containerd, type ContainerdSuite, writeConflist } from '../lib/containerd.ts';
 import type { SandboxOptions } from '../lib/cri.ts';
 import { BUSYBOX_IMAGE } from '../lib/image.ts';
-import { ClusterNode } from '../lib/node.ts';
+import { ClusterNode, CNI_BIN, CNI_CONF } from '../lib/node.ts';
 
 const PATIENCE_MS = 30_000;
 

@@ -9,8 +9,7 @@ import { createHeldNetns, type HeldNetns } from '../../../src/kernel/netns.ts';
 import { Rtnetlink } from '../../../src/kernel/rtnetlink.ts';
 import { waitUntil } from '../../../src/lab/deadline.ts';
 import type { Namespace, Node, Pod } from '../../../src/model/types.ts';
-import { CNI_BIN } from './containerd.ts';
-import { type ClusterNode, stop, tail } from './node.ts';
+import { type ClusterNode, CNI_BIN, stop, tail } from './node.ts';
 
 const START_TIMEOUT_MS = 60_000;
 export const NODE_IP = '192.168.77.10';

@@ -7,7 +7,7 @@ import { waitUntil } from '../../../src/lab/deadline.ts';
 import { collect } from '../../e2e/lab.ts';
 import { CriClient } from './cri.ts';
 import { PAUSE_IMAGE, packBusybox } from './image.ts';
-import { type ClusterNode, stop, tail } from './node.ts';
+import { type ClusterNode, CNI_BIN, CNI_CONF, stop, tail } from './node.ts';
 
 /** The containerds that are tested with, by the Debian suite that brings them: 1.6, and one that calls STATUS. */
 export const CONTAINERD_SUITES = ['bookworm', 'sid'] as const;
@@ -24,10 +24,6 @@ export function runtimePackages(suite: ContainerdSuite): DebianPackage[] {
     { suite, package: 'containernetworking-plugins' },
   ];
 }
-
-/** Where the node has plugins and configurations; containerd's and Kubernetes' defaults. */
-export const CNI_BIN = '/opt/cni/bin';
-export const CNI_CONF = '/etc/cni/net.d';
 
 const START_TIMEOUT_MS = 60_000;
 

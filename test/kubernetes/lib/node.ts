@@ -17,6 +17,10 @@ import { type Hierarchy, NodeCgroups } from './cgroups.ts';
 
 const PREFIX = 'fimbria-test-node-';
 
+/** Where a node has CNI plugins and configurations: containerd's and Kubernetes' defaults. */
+export const CNI_BIN = '/opt/cni/bin';
+export const CNI_CONF = '/etc/cni/net.d';
+
 /** What a node has for itself where the machine has one for all; changes stay in the node. */
 const OWN_DIRECTORIES = ['/etc', '/opt', '/var/lib', '/var/log', '/usr/libexec'];
 
