@@ -4,7 +4,8 @@
  * every enum, the read-only options and the maps. Needs clang and bpftool; what it writes is committed, so a
  * build needs neither. The output depends on the headers only.
  *
- * Also deploy/crds/ from the model's schemas (scripts/generate/crds.ts).
+ * Also deploy/crds/ from the model's schemas (scripts/generate/crds.ts), deploy/chart/ and deploy/Dockerfile
+ * (scripts/generate/chart.ts).
  *
  *   npx zx scripts/generate.mjs [--check]     --check: write nothing, exit 1 when a file is not what it would be
  */
@@ -211,8 +212,14 @@ if (process.argv.includes('--check')) {
 }
 
 const check = process.argv.includes('--check') ? ['--check'] : [];
-const crds = spawnSync(process.execPath, ['--import=tsx', 'scripts/generate/crds.ts', ...check], {
-  cwd: root,
-  stdio: 'inherit',
-});
-if (crds.status !== 0) process.exitCode = 1;
+for (const script of ['crds', 'chart']) {
+  const { status } = spawnSync(
+    process.execPath,
+    ['--import=tsx', `scripts/generate/${script}.ts`, ...check],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
+  if (status !== 0) process.exitCode = 1;
+}

@@ -28,7 +28,6 @@ export const FILES = [
   'build/bpf/netdev.o',
   'build/bpf/overlay.o',
   'build/bin/fimbria-cni',
-  'deploy/crds',
 ];
 
 /** Links, by their own path. */

@@ -86,8 +86,8 @@ export async function refuseForeign(resources: Resources, namespace: string): Pr
       code: 'CONFLICT',
       op: 'install',
       object: `into namespace ${namespace}`,
-      why: `${kind} ${name} is there, and Fimbria has not made it`,
-      hint: 'if it is Cilium, uninstall that first; both use the same names',
+      why: `${kind} ${name} is there, and \`fimbria install\` has not made it`,
+      hint: 'if Helm did, go on with Helm; if it is Cilium, uninstall that first: both use the same names',
     });
   }
 }

@@ -4,7 +4,7 @@ import { deploymentValues, type Values, valuesToFlat } from '../config/index.ts'
 import { allCrds } from '../model/crd/index.ts';
 import type { KubeObject } from '../model/meta.ts';
 import { manifests } from './manifests/index.ts';
-import { OURS } from './manifests/names.ts';
+import { MANAGER, OURS } from './manifests/names.ts';
 import { fill, isAtLeast, type Surroundings } from './template.ts';
 
 /** Where and for what Kubernetes manifests are rendered. */
@@ -34,6 +34,7 @@ export function render(values: Values, options: RenderOptions): Rendered {
     values: deploymentValues(values),
     namespace: options.namespace,
     version: packageVersion(),
+    managedBy: MANAGER,
     kubernetes,
     configChecksum: checksumOf(flat),
     flat,

@@ -30,6 +30,8 @@ export interface Surroundings {
   version: string;
   /** `1.20`: the API server's, or the one that is meant. */
   kubernetes: string;
+  /** Who installs: `fimbria`. */
+  managedBy: string;
   /** Of the ConfigMap. */
   configChecksum: string;
   /** The ConfigMap's entries. */
@@ -77,7 +79,7 @@ export const MERGE = '<<';
 
 /** What Helm knows beside the values. */
 export class Builtin {
-  readonly name: 'namespace' | 'version' | 'configChecksum' | 'flat';
+  readonly name: 'namespace' | 'version' | 'managedBy' | 'configChecksum' | 'flat';
   constructor(name: Builtin['name']) {
     this.name = name;
   }
@@ -89,6 +91,7 @@ export const when = (condition: Condition, yes: Template, no?: Template): When =
   new When(condition, yes, no);
 export const namespace = new Builtin('namespace');
 export const version = new Builtin('version');
+export const managedBy = new Builtin('managedBy');
 
 /** A text with holes: text`--x=${value('a.b')}`. */
 export function text(strings: TemplateStringsArray, ...holes: readonly (Value | Builtin | When)[]): Text {
