@@ -1,5 +1,5 @@
 import { badValue } from './place.ts';
-import { isTree, type Values } from './tree.ts';
+import { isTree, mergeValues, type Values } from './tree.ts';
 
 /** One Helm value that says how agent and operator are deployed on Kubernetes; it has no flat key. */
 export interface DeploymentSetting {
@@ -127,7 +127,7 @@ export function valueAt(values: Values, path: string): unknown {
 
 /**
  * The deployment's values with defaults filled in, as a tree of its own. What else is in `values` is not looked at: see
- * `valuesToFlat`. A table replaces its default as a whole. Pure. @throws FimbriaError BAD_VALUES with the path
+ * `valuesToFlat`. Tables go over their defaults, as Helm has it. Pure. @throws FimbriaError BAD_VALUES with the path
  */
 export function deploymentValues(values: Values): Values {
   const result: Values = {};
@@ -165,7 +165,7 @@ function read(setting: DeploymentSetting, raw: unknown): unknown {
     case 'list':
       return Array.isArray(raw) ? raw : [raw];
     case 'table':
-      if (isTree(raw)) return raw;
+      if (isTree(raw)) return mergeValues(setting.default as Values, raw);
       throw refuse('a table');
   }
 }
