@@ -1,6 +1,9 @@
 import { badValue } from './place.ts';
 import { isTree, mergeValues, type Values } from './tree.ts';
 
+/** The Lease of the operators: the name that Cilium's use, so that never both run. */
+export const LEASE_NAME = 'cilium-operator-resource-lock';
+
 /** One Helm value that says how agent and operator are deployed on Kubernetes; it has no flat key. */
 export interface DeploymentSetting {
   /** Dotted Helm path, Cilium's. */

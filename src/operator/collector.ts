@@ -11,6 +11,8 @@ export interface GraceTimes {
   identityMs: number;
   /** CiliumNodes whose Node this process has never seen; those whose Node it saw go are not waited for. */
   nodeMs: number;
+  /** Blocks of pools on a CiliumNode that is gone; half a minute when absent. */
+  blocksMs?: number;
 }
 
 export const GRACE: GraceTimes = { identityMs: 15 * 60_000, nodeMs: 5 * 60_000 };

@@ -3,10 +3,9 @@ import { Backoff } from '../base/backoff.ts';
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient } from '../cluster/types.ts';
+import { LEASE_NAME } from '../config/index.ts';
 import type { Lease } from '../model/types.ts';
 
-/** The name that Cilium's operators use, so that never both run. */
-export const LEASE_NAME = 'cilium-operator-resource-lock';
 /** Where it is unless the installation is elsewhere. */
 export const LEASE_NAMESPACE = 'kube-system';
 

@@ -152,7 +152,7 @@ function tellReadiness(
 
 /** What hands out blocks in the mode that is configured; undefined when the term ended meanwhile. */
 async function startGiving(
-  { client, config, log }: OperatorDeps,
+  { client, config, grace, log }: OperatorDeps,
   ciliumNodes: Informer<CiliumNode>,
   signal: AbortSignal,
 ): Promise<{ controllers: Controller[]; informers: Informer<KubeObject>[] } | undefined> {
@@ -184,7 +184,13 @@ async function startGiving(
     pools.close();
     return undefined;
   }
-  const assigner = new PoolAssigner({ client, events, log: log.for('ipam'), signal });
+  const assigner = new PoolAssigner({
+    client,
+    events,
+    log: log.for('ipam'),
+    signal,
+    ...(grace?.blocksMs === undefined ? {} : { goneGraceMs: grace.blocksMs }),
+  });
   const keeper = new PoolKeeper({
     client,
     autoCreate: config.autoCreatePools,

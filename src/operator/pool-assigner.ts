@@ -28,6 +28,8 @@ export interface PoolAssignerOptions {
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;
+  /** How long the blocks of a node that is gone are kept. */
+  goneGraceMs?: number;
   /** Milliseconds of a monotonic clock, for tests. */
   now?: () => number;
 }
@@ -42,6 +44,7 @@ export class PoolAssigner {
   readonly plan = new PoolPlan();
   readonly #options: PoolAssignerOptions;
   readonly #now: () => number;
+  readonly #graceMs: number;
   readonly #nodes = new Map<string, CiliumNode>();
   /** By uid of the CiliumNode. */
   readonly #pledges = new Map<string, Pledge>();
@@ -53,6 +56,7 @@ export class PoolAssigner {
   constructor(options: PoolAssignerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+    this.#graceMs = options.goneGraceMs ?? GONE_GRACE_MS;
   }
 
   poolsSeen(pools: readonly CiliumPodIPPool[]): void {
@@ -79,7 +83,7 @@ export class PoolAssigner {
     // What was promised may have been read by its agent.
     const promised = this.#pledges.get(uid)?.blocks ?? [];
     this.#forget(uid);
-    this.#gone.set(name, this.#now() + GONE_GRACE_MS);
+    this.#gone.set(name, this.#now() + this.#graceMs);
     this.plan.setNode({ ...demandOf(known, promised), requested: [] });
   }
 
@@ -125,7 +129,7 @@ export class PoolAssigner {
       },
     );
     if (!this.#gone.has(name)) return;
-    if (isBack) this.#gone.set(name, this.#now() + GONE_GRACE_MS);
+    if (isBack) this.#gone.set(name, this.#now() + this.#graceMs);
     else {
       this.#gone.delete(name);
       this.plan.removeNode(name);
