@@ -75,8 +75,11 @@ static Napi::Value IcmpSocket(const Napi::CallbackInfo &info)
 	struct icmp_filter filter;
 	filter.data = ~(1u << ICMP_ECHOREPLY | 1u << ICMP_DEST_UNREACH | 1u << ICMP_TIME_EXCEEDED);
 	int on = 1;
+	int whole = IP_PMTUDISC_DO;
 	if (setsockopt(fd->get(), SOL_RAW, ICMP_FILTER, &filter, sizeof(filter)) ||
-	    setsockopt(fd->get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)))
+	    setsockopt(fd->get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) ||
+	    (info[1].ToBoolean() &&
+	     setsockopt(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole))))
 		throw Refused(errno, "configure", "ICMP socket");
 	return Handle::New(info.Env(), Kind::kSocket, fd);
 }

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { FimbriaError } from '../base/errors.ts';
-import type { LabContext } from '../lab/context.ts';
 import { parseDuration } from './format/duration.ts';
 import { present, print } from './format/output.ts';
 import { table } from './format/tabwriter.ts';
+import { interruptible } from './interruptible.ts';
 
 /** Modules of the lab are loaded by the action that needs them: most commands need few. */
 const lab = {
@@ -40,28 +40,6 @@ async function labName(command: Command): Promise<string> {
   return checkLabName(process.env['FIMBRIA_LAB'] || DEFAULT_LAB);
 }
 
-/** Runs long work: progress goes to stderr with the seconds since the start; SIGINT and SIGTERM end it in good order. */
-async function withContext<T>(work: (context: LabContext) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const start = Date.now();
-  const interrupt = () =>
-    controller.abort(new FimbriaError({ code: 'INTERRUPTED', op: 'go on', why: 'interrupted' }));
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
-  try {
-    return await work({
-      signal: controller.signal,
-      progress: line => {
-        const seconds = ((Date.now() - start) / 1000).toFixed(1).padStart(5);
-        process.stderr.write(`${seconds}s ${line}\n`);
-      },
-    });
-  } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
-}
-
 /** `a=b` pairs as an object. */
 function pairs(what: string, given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
@@ -96,7 +74,7 @@ function addUpAndDown(parent: Command): void {
       ]);
       const nodes = parseNodes(options.nodes);
       const values = resolveValues(options.values, options.set);
-      await withContext(context => {
+      await interruptible(context => {
         for (const warning of values.warnings) context.progress(`warning: ${warning}`);
         return labUp(name, nodes, values, context);
       });
@@ -108,13 +86,13 @@ function addUpAndDown(parent: Command): void {
       const name = await labName(command);
       const { labUpgrade } = await lab.upgrade();
       const change = { files: options.values, sets: options.set, reset: options.resetValues };
-      await withContext(context => labUpgrade(name, change, context));
+      await interruptible(context => labUpgrade(name, change, context));
     });
   add(parent, 'down', 'take a lab away, whatever is left of it').action(
     async (_: unknown, command: Command) => {
       const name = await labName(command);
       const { labDown } = await lab.down();
-      await withContext(() => labDown(name));
+      await interruptible(() => labDown(name));
     },
   );
   add(parent, 'status', 'nodes and processes of a lab')
@@ -151,7 +129,7 @@ function addPods(parent: Command): void {
       const which = await labName(self);
       const { namespace, node } = options;
       const wanted = { name, namespace, labels, annotations, command, cwd: process.cwd(), waitMs };
-      const row = await withContext(context =>
+      const row = await interruptible(context =>
         podAdd(which, node === undefined ? wanted : { ...wanted, node }, context),
       );
       await print(
@@ -171,7 +149,7 @@ function addPods(parent: Command): void {
     .action(async (name: string, options: { namespace: string }, command: Command) => {
       const { podDelete } = await lab.pods();
       const which = await labName(command);
-      await withContext(context => podDelete(which, name, options.namespace, context));
+      await interruptible(context => podDelete(which, name, options.namespace, context));
     });
 }
 
@@ -215,7 +193,7 @@ function addDaemons(parent: Command): void {
   add(node, 'start <name>', 'start it; returns when it is ready').action(
     async (name: string, _: unknown, command: Command) => {
       await withNode(command, name, async (which, { startAgent }) => {
-        await withContext(context => startAgent(which, name, context));
+        await interruptible(context => startAgent(which, name, context));
       });
     },
   );
@@ -228,7 +206,7 @@ function addDaemons(parent: Command): void {
             apiserver: ensureApiServer,
             controllers: ensureControllers,
           };
-          await withContext(context => ensure[role](which, context));
+          await interruptible(context => ensure[role](which, context));
         });
       },
     );

@@ -3,6 +3,7 @@ import { addAgentLists } from './commands/agent.ts';
 import { addBpf } from './commands/bpf.ts';
 import { addCleanup } from './commands/cleanup.ts';
 import { addCompletion } from './commands/completion.ts';
+import { addConnectivity } from './commands/connectivity.ts';
 import { addInstall } from './commands/install.ts';
 import { addIpam } from './commands/ipam.ts';
 import { addMetrics } from './commands/metrics.ts';
@@ -55,6 +56,7 @@ export async function createProgram(argv: string[]): Promise<Command> {
   addMonitor(program);
   addIpam(program);
   addMetrics(program);
+  addConnectivity(program);
   addCleanup(program);
   addInstall(program);
   addNodeMounts(program);

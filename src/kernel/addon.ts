@@ -197,7 +197,8 @@ export interface NativeAddon {
   tcpListen(address: string, port: number, backlog: number, netns?: NetnsRef): Handle;
   /** A TCP socket that is bound to no address yet, in `netns`. */
   tcpSocket(netns?: NetnsRef): Handle;
-  icmpSocket(netns?: NetnsRef): Handle;
+  /** With `dontFragment`, sending what the path's MTU does not hold fails with EMSGSIZE. */
+  icmpSocket(netns: NetnsRef | undefined, dontFragment: boolean): Handle;
   /** Sends one datagram and says when, in CLOCK_REALTIME nanoseconds. */
   icmpSend(socket: Handle, address: string, packet: Uint8Array): bigint;
   /** One IPv4 datagram with its header, from whom, and when the kernel received it; undefined when there is none. */

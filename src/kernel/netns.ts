@@ -159,5 +159,5 @@ function createMountPoint(path: string): string {
   }
 }
 
-export { icmpEcho } from './icmp.ts';
+export { ECHO_OVERHEAD_BYTES, icmpEcho, sendableBytes } from './icmp.ts';
 export { connectTcp, listenTcp } from './tcp.ts';

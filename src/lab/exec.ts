@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { FimbriaError } from '../base/errors.ts';
 import { labCgroups, makeCgroup } from './cgroup.ts';
@@ -47,35 +47,46 @@ function enter(lab: string, target: LabProcess): Pick<PauseOptions, 'joinNet' | 
 }
 
 /**
+ * Starts a command within a node, a pod or the outside host, with `fimbria` on PATH. The child is the caller's.
+ * @throws FimbriaError NOT_FOUND when nothing of that name runs
+ */
+export function spawnIn(
+  lab: string,
+  targetName: string,
+  command: readonly string[],
+  stdio: StdioOptions,
+): ChildProcess {
+  requireLab(lab);
+  const target = resolveTarget(targetName, labProcesses(lab));
+  const paths = labPaths(lab);
+  const at = enter(lab, target);
+  const options: PauseOptions = {
+    lab,
+    role: 'exec',
+    name: targetName,
+    ...at,
+    exec: true,
+    command: [...command],
+  };
+  return spawn(pauseProgram(), pauseArguments(options), {
+    stdio,
+    env: {
+      ...process.env,
+      PATH: `${paths.bin}:${process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'}`,
+      FIMBRIA_LAB: lab,
+      FIMBRIA_SOCK: '/run/fimbria/fimbria.sock',
+      KUBECONFIG: paths.localKubeconfig,
+    },
+  });
+}
+
+/**
  * `fimbria lab exec`: runs a command within a node, a pod or the outside host. Standard streams, working directory and
  * signals pass through.
  * @returns the command's exit status; 128 + N when signal N ended it
  */
 export async function labExec(lab: string, targetName: string, command: readonly string[]): Promise<number> {
-  requireLab(lab);
-  const target = resolveTarget(targetName, labProcesses(lab));
-  const paths = labPaths(lab);
-  const child = spawn(
-    pauseProgram(),
-    pauseArguments({
-      lab,
-      role: 'exec',
-      name: targetName,
-      ...enter(lab, target),
-      exec: true,
-      command: [...command],
-    }),
-    {
-      stdio: 'inherit',
-      env: {
-        ...process.env,
-        PATH: `${paths.bin}:${process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'}`,
-        FIMBRIA_LAB: lab,
-        FIMBRIA_SOCK: '/run/fimbria/fimbria.sock',
-        KUBECONFIG: paths.localKubeconfig,
-      },
-    },
-  );
+  const child = spawnIn(lab, targetName, command, 'inherit');
   // A terminal sends its signals to both of us; one sent to us alone is meant for the command.
   const forward = (name: NodeJS.Signals) => void child.kill(name);
   for (const name of SIGNALS) process.on(name, forward);

@@ -1,5 +1,5 @@
 import { createClient } from '../cluster/index.ts';
-import { checkUpgrade, parseFlat } from '../config/index.ts';
+import { checkUpgrade, parseFlat, type Values } from '../config/index.ts';
 import type { LabContext } from './context.ts';
 import { launchAgent, startOperator, stopDaemon, waitAgent } from './daemons.ts';
 import { labPaths } from './names.ts';
@@ -7,18 +7,18 @@ import { requireLab, withLock, writeState } from './state.ts';
 import { publishConfig, resolveValues, writeConfigDir } from './values.ts';
 
 /**
- * `fimbria lab upgrade`: merges values over the running ones (over nothing with `reset`), and restarts operator and
+ * `fimbria lab upgrade`: merges values over the running ones (over `base` where it is given, over nothing with `reset`), and restarts operator and
  * agents with them. A bad value is refused before anything is changed.
  */
 export async function labUpgrade(
   name: string,
-  change: { files: readonly string[]; sets: readonly string[]; reset: boolean },
+  change: { files: readonly string[]; sets: readonly string[]; reset: boolean; base?: Values },
   context: LabContext,
 ): Promise<void> {
   await withLock(name, async () => {
     const lab = requireLab(name);
     const before = resolveValues([], [], lab.values);
-    const after = resolveValues(change.files, change.sets, change.reset ? {} : lab.values);
+    const after = resolveValues(change.files, change.sets, change.base ?? (change.reset ? {} : lab.values));
     checkUpgrade(parseFlat(before.flat), parseFlat(after.flat));
     for (const warning of after.warnings) context.progress(`warning: ${warning}`);
     writeState({ ...lab, values: after.values });

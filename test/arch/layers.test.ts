@@ -10,7 +10,7 @@ const ROWS = [
   ['maps', 'cluster', 'api'],
   ['datapath'],
   ['ipam', 'identity', 'policy', 'service', 'routing', 'l2', 'monitor'],
-  ['endpoint'],
+  ['endpoint', 'connectivity'],
   ['agent', 'operator', 'apiserver', 'controllers', 'lab', 'install'],
   ['cli'],
 ];

@@ -14,10 +14,12 @@ import {
   createHeldNetns,
   createNetns,
   deleteNetns,
+  ECHO_OVERHEAD_BYTES,
   getSysctl,
   icmpEcho,
   listenTcp,
   netnsIdentity,
+  sendableBytes,
   setSysctl,
 } from '../../src/kernel/netns.ts';
 import { Rtnetlink } from '../../src/kernel/rtnetlink.ts';
@@ -121,6 +123,13 @@ test('echo: round trip, silence, no route, router says no', async t => {
   );
   t.true(many.every(({ rttUs }) => rttUs > 0 && rttUs < 5e6));
   await icmpEcho({ address: '10.0.0.1', timeoutMs: 5000, netns: link.right.path, size: 1400 });
+  // What the device holds passes whole, a byte more is refused unless it may go in pieces.
+  t.is(sendableBytes('10.0.0.2', link.left.path), 1500);
+  const whole = { address: '10.0.0.2', timeoutMs: 5000, netns: link.left.path, dontFragment: true };
+  await icmpEcho({ ...whole, size: 1500 - ECHO_OVERHEAD_BYTES });
+  const tooBig = { ...whole, size: 1501 - ECHO_OVERHEAD_BYTES };
+  t.is((await t.throwsAsync(icmpEcho(tooBig), { instanceOf: FimbriaError })).code, 'EMSGSIZE');
+  await icmpEcho({ ...tooBig, dontFragment: false });
   const failing = async (address: string, timeoutMs: number): Promise<string | undefined> =>
     (await t.throwsAsync(icmpEcho({ address, timeoutMs, netns: link.left.fd }), { instanceOf: FimbriaError }))
       ?.code;

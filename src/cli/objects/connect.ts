@@ -6,7 +6,7 @@ import type { ClusterClient } from '../../cluster/index.ts';
 import { createClient, loadKubeconfig } from '../../cluster/index.ts';
 
 /** Where labs keep their files, one directory each. */
-const LABS_ROOT = '/run/fimbria-lab';
+export const LABS_ROOT = '/run/fimbria-lab';
 
 /** Options that every command of the cluster takes. */
 export interface ClusterOptions {
