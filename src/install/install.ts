@@ -8,6 +8,7 @@ import {
   findInstallation,
   type Installation,
   installationObject,
+  refuseElsewhere,
   refuseForeign,
   runningConfig,
 } from './installation.ts';
@@ -84,6 +85,7 @@ async function bring(
   const { gitVersion = '', major, minor } = await client.serverVersion();
   const effective = await reachableApiServer(client, resources, values, say);
   const rendered = render(effective, { namespace, kubernetes: `${major}.${minor}` });
+  await refuseElsewhere(resources, namespace, 'install into');
   await refuseForeign(resources, namespace);
   const running = await runningConfig(resources, namespace);
   if (running !== undefined) checkUpgrade(parseFlat(running), parseFlat(rendered.flat));

@@ -3,7 +3,7 @@ import { FimbriaError } from '../base/errors.ts';
 import { packageVersion } from '../base/paths.ts';
 import type { Values } from '../config/index.ts';
 import type { KubeObject } from '../model/meta.ts';
-import { AGENT, CONFIG_MAP, OURS } from './manifests/names.ts';
+import { AGENT, CONFIG_MAP, MANAGER, OURS } from './manifests/names.ts';
 import type { Resources } from './resources.ts';
 
 /** Where the values of an installation are kept, for the next upgrade. */
@@ -90,4 +90,26 @@ export async function refuseForeign(resources: Resources, namespace: string): Pr
       hint: 'if Helm did, go on with Helm; if it is Cilium, uninstall that first: both use the same names',
     });
   }
+}
+
+type Binding = KubeObject & { subjects?: { namespace?: string }[] };
+
+/**
+ * Rights in the whole cluster have one name, so a cluster has one installation.
+ * @throws FimbriaError CONFLICT naming the namespace when it is in another one
+ */
+export async function refuseElsewhere(resources: Resources, namespace: string, op: string): Promise<void> {
+  const binding = await resources.get<Binding>('ClusterRoleBinding', AGENT);
+  if (binding?.metadata.labels?.['app.kubernetes.io/managed-by'] !== MANAGER) return;
+  const other = binding.subjects?.[0]?.namespace;
+  if (other === undefined || other === namespace) return;
+  const parts = [await findInstallation(resources, other), await resources.get('DaemonSet', AGENT, other)];
+  if (parts.every(part => part === undefined)) return;
+  throw new FimbriaError({
+    code: 'CONFLICT',
+    op,
+    object: `namespace ${namespace}`,
+    why: `Fimbria is installed in namespace ${other}`,
+    hint: `use -n ${other}`,
+  });
 }

@@ -5,7 +5,7 @@ import { allCrds } from '../model/crd/index.ts';
 import type { KubeObject } from '../model/meta.ts';
 import type { CiliumPodIPPool, Node, Pod } from '../model/types.ts';
 import type { InstallContext } from './install.ts';
-import { findInstallation } from './installation.ts';
+import { findInstallation, refuseElsewhere } from './installation.ts';
 import { CLEANUP, type CleanupTarget, cleanupDaemonSet } from './manifests/cleanup.ts';
 import { AGENT, OPERATOR, OURS_SELECTOR } from './manifests/names.ts';
 import { render } from './render.ts';
@@ -30,6 +30,7 @@ export interface UninstallOptions {
 export async function uninstall(context: InstallContext, options: UninstallOptions): Promise<boolean> {
   const { client, namespace, say } = context;
   const resources = new Resources(client);
+  await refuseElsewhere(resources, namespace, 'uninstall from');
   const target = await cleanupTarget(resources, namespace);
   let found = false;
   for (const [kind, name] of [
