@@ -3,15 +3,24 @@ import type { Logger } from '../base/log.ts';
 import { EventRecorder } from '../cluster/index.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { AgentConfig } from '../config/types.ts';
-import type { CiliumNode, CiliumPodIPPool, KubeObject, Node, Pod } from '../model/types.ts';
+import type {
+  CiliumLoadBalancerIPPool,
+  CiliumNode,
+  CiliumPodIPPool,
+  KubeObject,
+  Node,
+  Pod,
+  Service,
+} from '../model/types.ts';
 import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
 import { writesWhile } from './guard.ts';
+import { LoadBalancerIpam } from './lb-ipam.ts';
 import { LEASE_NAMESPACE, LeaderElection, type LeaderTimings, type Term } from './leader.ts';
 import { NodeReadiness, type ReadinessOptions } from './node-readiness.ts';
 import { PoolAssigner } from './pool-assigner.ts';
 import { PoolKeeper } from './pool-keeper.ts';
-import { podReadiness, watchCluster } from './view.ts';
+import { podReadiness, watchCluster, withoutManagers } from './view.ts';
 
 /** A full pass this often even when nothing happens, so that nothing missed stays missed. */
 const ASSIGN_INTERVAL_MS = 60_000;
@@ -112,11 +121,51 @@ async function lead(deps: OperatorDeps, signal: AbortSignal): Promise<void> {
       controllers.push(telling.controller);
       informers.push(telling.agents as unknown as Informer<KubeObject>);
     }
+    const balancing = giveServiceAddresses(deps, signal);
+    controllers.push(balancing.controller);
+    informers.push(...balancing.informers);
     await reached(new Promise<never>(() => {}), signal);
   } finally {
     await Promise.all(controllers.map(controller => controller.stop()));
     for (const informer of informers) informer.close();
   }
+}
+
+/** Changes of many Services become one pass. */
+const SERVICES_SPACING_MS = 20;
+
+/** Addresses of Services of type LoadBalancer, whatever gives Pods theirs. */
+function giveServiceAddresses(
+  { client, log }: OperatorDeps,
+  signal: AbortSignal,
+): { controller: Controller; informers: Informer<KubeObject>[] } {
+  const pools = client.informer<CiliumLoadBalancerIPPool>('CiliumLoadBalancerIPPool', {
+    pick: withoutManagers,
+  });
+  const services = client.informer<Service>('Service', { pick: withoutManagers });
+  const giver = new LoadBalancerIpam({
+    client,
+    events: new EventRecorder(client, 'fimbria-operator', log.for('events')),
+    log: log.for('lb-ipam'),
+    signal,
+  });
+  const controller = new Controller({
+    name: 'assign-service-addresses',
+    run: async () => {
+      // Before all Services are known no address can be called free.
+      if (await reached(Promise.all([pools.synced, services.synced]), signal))
+        await giver.pass(pools.list(), services.list());
+    },
+    log,
+    intervalMs: ASSIGN_INTERVAL_MS,
+    spacingMs: SERVICES_SPACING_MS,
+    retry: RETRY,
+  });
+  const kick = (): void => controller.kick();
+  pools.on({ added: kick, updated: kick, deleted: kick });
+  services.on({ added: kick, updated: kick, deleted: kick });
+  kick();
+  return { controller, informers: [pools, services] as unknown as Informer<KubeObject>[] };
 }
 
 /** Pods of the agents' DaemonSet. */

@@ -56,7 +56,7 @@ function metadataOnly<T extends KubeObject>(object: T): T {
 }
 
 /** A whole object, but for the server's book-keeping: half of it. */
-function withoutManagers<T extends KubeObject>(object: T): T {
+export function withoutManagers<T extends KubeObject>(object: T): T {
   const { managedFields: _, ...metadata } = object.metadata as T['metadata'] & { managedFields?: unknown };
   return { ...object, metadata };
 }

@@ -4,7 +4,15 @@ import { silent } from '../../src/base/log.ts';
 import { createClient } from '../../src/cluster/index.ts';
 import { parseFlat } from '../../src/config/index.ts';
 import { OPERATOR_RIGHTS } from '../../src/install/manifests/rbac.ts';
-import type { CiliumNode, CiliumPodIPPool, Event, Node, Pod } from '../../src/model/types.ts';
+import type {
+  CiliumLoadBalancerIPPool,
+  CiliumNode,
+  CiliumPodIPPool,
+  Event,
+  Node,
+  Pod,
+  Service,
+} from '../../src/model/types.ts';
 import { NOT_READY_TAINT } from '../../src/operator/node-readiness.ts';
 import { runOperator } from '../../src/operator/operator.ts';
 import { Cluster } from '../operator/server.ts';
@@ -105,6 +113,21 @@ test('an operator does its work with the rights that it has, and has none that i
   await cluster.until<CiliumPodIPPool>('CiliumPodIPPool', pools =>
     pools.some(({ metadata: { name, finalizers } }) => name === 'mars' && finalizers?.length === 1),
   );
+
+  // A Service gets an address.
+  await client.create<CiliumLoadBalancerIPPool>({
+    apiVersion: 'cilium.io/v2alpha1',
+    kind: 'CiliumLoadBalancerIPPool',
+    metadata: { name: 'lb' },
+    spec: { blocks: [{ cidr: '10.0.250.0/24' }] },
+  });
+  await client.create<Service>({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ports: [{ port: 80 }] },
+  } as Service);
+  await cluster.until<Service>('Service', ([one]) => one?.status?.loadBalancer?.ingress?.length === 1);
 
   // What is left over goes.
   await cluster.addEndpoint('gone', 300, 'uid-of-a-pod-that-was');

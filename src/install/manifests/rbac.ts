@@ -53,6 +53,10 @@ export const OPERATOR_RIGHTS: Rights = {
     rule('cilium.io', ['ciliumnodes/status', 'ciliumpodippools/status'], ['patch']),
     rule('cilium.io', ['ciliumendpoints', 'ciliumidentities'], ['list', 'watch', 'delete']),
     rule('cilium.io', ['ciliumpodippools'], ['list', 'watch', 'create', 'patch']),
+    rule('', ['services'], ['list', 'watch']),
+    rule('', ['services/status'], ['patch']),
+    rule('cilium.io', ['ciliumloadbalancerippools'], ['list', 'watch']),
+    rule('cilium.io', ['ciliumloadbalancerippools/status'], ['patch']),
   ],
   home: [
     rule('coordination.k8s.io', ['leases'], ['create']),
