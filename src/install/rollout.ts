@@ -82,8 +82,14 @@ export function componentOf(kind: Component['kind'], workload: Workload, pods: P
   else if (updated < desired) component.errors.push(`${updated} of ${desired} are up to date`);
   else if (count('replicas') > desired)
     component.errors.push(`${count('replicas') - desired} of an earlier version are ending`);
-  else if (ready < desired - spares) component.errors.push(`${desired - ready} of ${desired} are not ready`);
-  else if (isSet && desired === 0) component.errors.push('no node wants one; see nodeSelector and affinity');
+  else if (ready < desired - spares) {
+    const ending = pods
+      .filter(pod => pod.metadata.deletionTimestamp !== undefined)
+      .map(pod => pod.metadata.name);
+    const why = ending.length > 0 ? `; ending: ${ending.join(', ')}` : '';
+    component.errors.push(`${desired - ready} of ${desired} are not ready${why}`);
+  } else if (isSet && desired === 0)
+    component.errors.push('no node wants one; see nodeSelector and affinity');
   return component;
 }
 

@@ -31,6 +31,8 @@ export function writesWhile(client: ClusterClient, mayWrite: () => boolean): Clu
     patch: guarded('patch', client.patch.bind(client)) as ClusterClient['patch'],
     delete: guarded('delete', client.delete.bind(client)),
     createSubresource: guarded('create', client.createSubresource.bind(client)),
-    raw: guarded('write', client.raw.bind(client)) as ClusterClient['raw'],
+    raw: guarded('write', (...args: Parameters<ClusterClient['raw']>) =>
+      client.raw(...args),
+    ) as ClusterClient['raw'],
   };
 }

@@ -18,7 +18,7 @@ interface StatusOptions extends AgentOptions {
   allAddresses?: boolean;
   brief?: boolean;
   wait?: boolean;
-  waitDuration: string;
+  waitDuration?: string;
   cluster?: boolean;
   kubeconfig?: string;
   namespace: string;
@@ -66,7 +66,7 @@ function withClusterHint(error: unknown): unknown {
 /** The cluster's summary. Exits 1 when something is wrong. */
 async function clusterStatus(given: StatusOptions): Promise<void> {
   const { readClusterStatus, firstClusterProblem } = await import('../../install/cluster-status.ts');
-  const deadline = performance.now() + (given.wait ? parseDuration(given.waitDuration) : 0);
+  const deadline = performance.now() + (given.wait ? parseDuration(given.waitDuration ?? '5m') : 0);
   await withCluster({ ...(given.kubeconfig ? { kubeconfig: given.kubeconfig } : {}) }, async ({ client }) => {
     let status = await readClusterStatus(client, given.namespace);
     while (firstClusterProblem(status) !== undefined && performance.now() < deadline) {
@@ -89,13 +89,13 @@ export function addStatus(program: Command): void {
     .option('--kubeconfig <file>', 'with --cluster: which ($KUBECONFIG)')
     .option('-n, --namespace <name>', 'with --cluster: where it is installed', 'kube-system')
     .option('--wait', 'wait until all is well')
-    .option('--wait-duration <duration>', 'how long to wait at most', '60s')
+    .option('--wait-duration <duration>', 'how long to wait at most (default: 60s; 5m with --cluster)')
     .action(async (_: unknown, command: Command) => {
       const given = options<StatusOptions>(command);
       if (given.cluster) return clusterStatus(given);
       const client = agentClient(command);
       const status = await (given.wait
-        ? waitUntilWell(client, parseDuration(given.waitDuration))
+        ? waitUntilWell(client, parseDuration(given.waitDuration ?? '60s'))
         : client.healthz({ brief: given.brief ?? false })
       ).catch(error => Promise.reject(given.socket ? error : withClusterHint(error)));
       const verbose = (given.verbose ?? given.allAddresses) === true;
