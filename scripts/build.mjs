@@ -22,7 +22,7 @@ import {
   scriptArguments,
 } from './lib/project.mjs';
 
-const BPF_OBJECTS = ['lxc', 'host', 'overlay', 'netdev'];
+const BPF_OBJECTS = ['lxc', 'host', 'overlay', 'netdev', 'sock'];
 const BIN_PROGRAMS = { 'fimbria-cni': 'native/cni', 'fimbria-pause': 'native/pause' };
 const BUNDLES = {
   fimbria: 'src/cli/main.ts',

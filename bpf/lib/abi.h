@@ -219,9 +219,18 @@ struct lb4_reverse_sk {
 	__u32 rev_nat_index;
 };
 
-/* cilium_lb4_maglev: map of arrays by rev_nat_index; each inner array is one value of this many backend ids. */
+/*
+ * cilium_lb4_maglev: the look-up table of a frontend, replaced as a whole. This
+ * many fit an allocation of one page together with the kernel's own header.
+ */
 enum lb_maglev {
-	LB_MAGLEV_TABLE = 1021, /* prime */
+	LB_MAGLEV_TABLE = 1009, /* prime */
+};
+
+struct lb4_maglev_key {
+	__u32 rev_nat_index;
+	__u8 scope; /* enum lb_scope */
+	__u8 reserved[3];
 };
 
 struct lb4_maglev {

@@ -36,3 +36,5 @@ const volatile __u32 cfg_router_ipv4 = 0;
 /* Ports that translation never takes: those of services. */
 const volatile __u16 cfg_node_port_min = 30000;
 const volatile __u16 cfg_node_port_max = 32767;
+/* bpf_set_retval is there for programs at sockets (Linux 5.18): who asks for a service without backends learns so. */
+const volatile bool cfg_set_retval = false;

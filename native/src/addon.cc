@@ -27,6 +27,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports)
 	RegisterProgram(env, exports);
 	RegisterTc(env, exports);
 	RegisterTcx(env, exports);
+	RegisterCgroup(env, exports);
 	RegisterRingBuffer(env, *data, exports);
 	RegisterWatch(env, *data, exports);
 	RegisterNetlink(env, exports);

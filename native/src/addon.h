@@ -29,6 +29,7 @@ void RegisterMap(Napi::Env env, Napi::Object exports);
 void RegisterProgram(Napi::Env env, Napi::Object exports);
 void RegisterTc(Napi::Env env, Napi::Object exports);
 void RegisterTcx(Napi::Env env, Napi::Object exports);
+void RegisterCgroup(Napi::Env env, Napi::Object exports);
 void RegisterRingBuffer(Napi::Env env, AddonData &data, Napi::Object exports);
 void RegisterWatch(Napi::Env env, AddonData &data, Napi::Object exports);
 void RegisterNetlink(Napi::Env env, Napi::Object exports);

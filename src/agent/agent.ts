@@ -20,6 +20,7 @@ import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
 import { EndpointStore } from '../endpoint/store.ts';
 import { HEALTH_CONTAINER } from '../endpoint/types.ts';
+import { cgroup2At, findCgroup2Root } from '../kernel/cgroup.ts';
 import { useProcfs } from '../kernel/netns.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
@@ -39,7 +40,7 @@ import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
-import { connectedNetworks, findNetworkDevices } from './network-devices.ts';
+import { connectedNetworks, findNetworkDevices, nodePortAddresses } from './network-devices.ts';
 import { readNodeConfig } from './node-config.ts';
 import { healthNetnsPath } from './node-mounts.ts';
 import { claimNode } from './one-per-node.ts';
@@ -47,6 +48,7 @@ import type { AgentOptions } from './options.ts';
 import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
 import { addPublishing } from './publishing.ts';
 import { becomeReady } from './ready.ts';
+import { ServiceSync } from './services.ts';
 
 const QUEUE_INTERVAL_MS = 5_000;
 
@@ -77,6 +79,8 @@ export interface AgentParts {
   maps: MapUsages;
   metrics: AgentMetrics;
   readiness: Readiness;
+  /** Absent where services are not balanced here. */
+  services?: ServiceSync;
 }
 
 /** Whether pods can be set up, and why not. */
@@ -167,6 +171,14 @@ export class Agent {
         deviceMtu,
         routeMtu,
         tcx: config.tcx,
+        ...(config.kubeProxyReplacement
+          ? {
+              services: {
+                cgroup: options.cgroupRoot ? cgroup2At(options.cgroupRoot) : findCgroup2Root(),
+                frontends: config.lbMapMax,
+              },
+            }
+          : {}),
       },
       journal,
       log.for('datapath'),
@@ -181,7 +193,12 @@ export class Agent {
     let inbound: Inbound | undefined;
     const view = this.#own(
       'cluster view',
-      new ClusterView(client, node.name, config.ipamMode === 'multi-pool', what => inbound?.changed(what)),
+      new ClusterView(
+        client,
+        node.name,
+        { multiPool: config.ipamMode === 'multi-pool', services: config.kubeProxyReplacement },
+        what => inbound?.changed(what),
+      ),
     );
     const identities = new PodIdentities(client, view, config.clusterName, log.for('identity'));
     const endpoints: EndpointDeps = {
@@ -224,6 +241,21 @@ export class Agent {
       routeMtu,
       log: log.for('inbound'),
     });
+    const services =
+      datapath.services &&
+      new ServiceSync({
+        view,
+        table: datapath.services,
+        node: {
+          name: node.name,
+          addresses: await nodePortAddresses(rtnl, networkDevices, node.ipv4),
+          maglev: false,
+          dsr: false,
+        },
+        controllers,
+        log: log.for('services'),
+        onProblems: () => {},
+      });
     const queue = join(dirname(options.socket), 'deleteQueue');
     // One replay at a time, whoever asks for it: a file is done once.
     const replay = controllers.add({
@@ -287,6 +319,7 @@ export class Agent {
       maps: new MapUsages({ datapath, endpoints }),
       metrics: this.#metrics,
       readiness,
+      ...(services ? { services } : {}),
     };
     addPublishing(parts, inbound);
     const mender = new EndpointMender({
@@ -307,6 +340,7 @@ export class Agent {
     });
     this.#own('drift watch', watch);
     await inbound.first();
+    services?.first();
     // Before the first ADD can come, so that none waits for it.
     await replay.trigger().catch(() => {});
     mkdirSync(dirname(options.socket), { recursive: true });

@@ -106,6 +106,7 @@ function removeEmptyFolders({ bpfRoot, stateDir, socket }: CleanupPaths): void {
     ...perDevice.map(device => join(device, 'links')),
     ...perDevice,
     devices,
+    ...['socketlb/links/cgroup', 'socketlb/links', 'socketlb'].map(name => join(bpfRoot, 'cilium', name)),
     join(bpfRoot, 'cilium'),
     join(bpfRoot, 'tc', 'globals'),
     join(bpfRoot, 'tc'),

@@ -6,11 +6,21 @@ import type {
   CiliumIdentity,
   CiliumNode,
   CiliumPodIPPool,
+  EndpointSlice,
   Namespace,
   Pod,
+  Service,
 } from '../model/types.ts';
 import type { NodeView, RemoteEndpointView } from '../routing/nodes.ts';
-import { pickEndpoint, pickIdentity, pickNamespace, pickNode, pickPod } from './narrow.ts';
+import {
+  pickEndpoint,
+  pickIdentity,
+  pickNamespace,
+  pickNode,
+  pickPod,
+  pickService,
+  pickSlice,
+} from './narrow.ts';
 
 /**
  * The part of the cluster that one agent watches: all CiliumNodes and CiliumEndpoints, the Pods of its own node,
@@ -24,6 +34,9 @@ export class ClusterView {
   readonly namespaces: Informer<Namespace>;
   /** Only in multi-pool mode. */
   readonly pools: Informer<CiliumPodIPPool> | undefined;
+  /** Only where services are balanced, as are the slices. */
+  readonly services: Informer<Service> | undefined;
+  readonly slices: Informer<EndpointSlice> | undefined;
   readonly #multiPool: boolean;
   readonly #whole: Promise<void>;
   #abandon: (why: Error) => void = () => {};
@@ -32,10 +45,12 @@ export class ClusterView {
   constructor(
     client: ClusterClient,
     nodeName: string,
-    multiPool: boolean,
+    { multiPool, services }: { multiPool: boolean; services: boolean },
     onChange: (what: 'routing' | 'labels') => void,
   ) {
     this.#multiPool = multiPool;
+    this.services = services ? client.informer<Service>('Service', { pick: pickService }) : undefined;
+    this.slices = services ? client.informer<EndpointSlice>('EndpointSlice', { pick: pickSlice }) : undefined;
     this.pools = multiPool ? client.informer<CiliumPodIPPool>('CiliumPodIPPool') : undefined;
     this.nodes = client.informer<CiliumNode>('CiliumNode', { pick: pickNode });
     this.endpoints = client.informer<CiliumEndpoint>('CiliumEndpoint', { pick: pickEndpoint });
@@ -121,6 +136,8 @@ export class ClusterView {
       this.pods,
       this.namespaces,
       ...(this.pools ? [this.pools] : []),
+      ...(this.services ? [this.services] : []),
+      ...(this.slices ? [this.slices] : []),
     ] as unknown as Informer<never>[];
   }
 }

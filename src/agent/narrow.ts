@@ -2,10 +2,15 @@ import type {
   CiliumEndpoint,
   CiliumIdentity,
   CiliumNode,
+  Container,
+  EndpointSlice,
   KubeObject,
   Namespace,
   Pod,
+  Service,
 } from '../model/types.ts';
+
+const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /*
  * What an agent keeps of each object that it watches. Large clusters have tens of thousands of them in every agent, and
@@ -58,7 +63,8 @@ export function pickIdentity(identity: CiliumIdentity): CiliumIdentity {
 
 /** What identity and pool of a Pod are decided by. */
 export function pickPod(pod: Pod): Pod {
-  const { labels, annotations, deletionTimestamp } = pod.metadata;
+  const { labels, annotations, deletionTimestamp, creationTimestamp } = pod.metadata;
+  const { status } = pod;
   const { nodeName, serviceAccountName, hostNetwork } = pod.spec;
   const slim = identified(pod);
   return {
@@ -68,14 +74,75 @@ export function pickPod(pod: Pod): Pod {
       ...(labels ? { labels } : {}),
       ...(annotations ? { annotations } : {}),
       ...(deletionTimestamp ? { deletionTimestamp } : {}),
+      ...(creationTimestamp ? { creationTimestamp } : {}),
     },
     spec: {
-      containers: [],
+      containers: hostPortContainers(pod),
       ...(nodeName ? { nodeName } : {}),
       ...(serviceAccountName ? { serviceAccountName } : {}),
       ...(hostNetwork ? { hostNetwork: true } : {}),
     },
+    ...(status
+      ? {
+          status: {
+            ...(status.phase ? { phase: status.phase } : {}),
+            ...(status.podIP ? { podIP: status.podIP } : {}),
+          },
+        }
+      : {}),
   } as Pod;
+}
+
+/** Containers with the ports that they have on the node; most have none. */
+function hostPortContainers({ spec }: Pod): Container[] {
+  return spec.containers.flatMap(({ name, ports }) => {
+    const onHost = ports?.filter(port => port.hostPort);
+    return onHost?.length ? [{ name, ports: onHost }] : [];
+  });
+}
+
+/** All that balancing depends on. */
+export function pickService(service: Service): Service {
+  const { creationTimestamp, annotations, labels, deletionTimestamp } = service.metadata;
+  const slim = identified(service);
+  const { selector: _, ...spec } = service.spec;
+  const ingress = service.status?.loadBalancer?.ingress;
+  return {
+    ...slim,
+    metadata: {
+      ...slim.metadata,
+      ...(creationTimestamp ? { creationTimestamp } : {}),
+      ...(annotations ? { annotations } : {}),
+      ...(labels ? { labels } : {}),
+      ...(deletionTimestamp ? { deletionTimestamp } : {}),
+    },
+    spec,
+    ...(ingress ? { status: { loadBalancer: { ingress } } } : {}),
+  } as Service;
+}
+
+/** What `conditions` say that say nothing unusual; one object for all. */
+const READY = Object.freeze({ ready: true });
+
+/** Addresses, nodes and conditions of a slice, and whose it is. */
+export function pickSlice(slice: EndpointSlice): EndpointSlice {
+  const slim = identified(slice);
+  const name = slice.metadata.labels?.[SERVICE_NAME];
+  return {
+    ...slim,
+    metadata: { ...slim.metadata, ...(name ? { labels: { [SERVICE_NAME]: name } } : {}) },
+    addressType: slice.addressType,
+    endpoints: (slice.endpoints ?? []).map(({ addresses, conditions, nodeName }) => {
+      const { ready = true, serving = ready, terminating = false } = conditions ?? {};
+      const usual = ready && !terminating;
+      return {
+        addresses: addresses.slice(0, 1),
+        conditions: usual ? READY : { ready, serving, terminating },
+        ...(nodeName ? { nodeName } : {}),
+      };
+    }),
+    ...(slice.ports ? { ports: slice.ports } : {}),
+  } as EndpointSlice;
 }
 
 /** What a Namespace adds to the identity and pool of its Pods. */

@@ -34,3 +34,13 @@ export async function findNetworkDevices(
   }
   return [direct, ...others];
 }
+
+/** IPv4 addresses of these devices, where node ports are served; the node's own first. */
+export async function nodePortAddresses(
+  rtnl: Rtnetlink,
+  devices: readonly Link[],
+  nodeIpv4: string,
+): Promise<string[]> {
+  const found = await Promise.all(devices.map(({ ifindex }) => rtnl.addresses({ ifindex, family: 4 })));
+  return [...new Set([nodeIpv4, ...found.flat().map(({ address }) => address)])];
+}

@@ -16,6 +16,8 @@ export interface AgentOptions {
   socketGroup?: string;
   stateDir: string;
   bpfRoot: string;
+  /** Cgroup v2 whose processes are served at their sockets; the whole tree when absent. */
+  cgroupRoot?: string;
   cniConfDir: string;
   /** Where the CNI plugin is installed when the datapath is ready; undefined: somebody else has installed it. */
   cniBinDir?: string;
@@ -39,6 +41,7 @@ const FLAGS = {
   'socket-group': ['GROUP', 'group that may use the socket (default: root only)'],
   'state-dir': ['DIR', 'endpoint state, gone with a reboot (default: /run/fimbria/state)'],
   'bpf-root': ['DIR', 'where bpffs is mounted (default: /sys/fs/bpf)'],
+  'cgroup-root': ['DIR', 'where cgroup2 is mounted (default: found by itself)'],
   'cni-conf-dir': ['DIR', 'where the CNI configuration goes (default: /etc/cni/net.d)'],
   'cni-bin-dir': ['DIR', 'where the CNI plugin is installed when ready (default: nowhere)'],
   procfs: ['DIR', "the node's /proc, for its sysctls (default: /proc)"],
@@ -74,6 +77,7 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
   const healthAddress = text('health-address');
   if (healthAddress) parseListenAddress(healthAddress, 'health address');
   const cniBinDir = text('cni-bin-dir');
+  const cgroupRoot = text('cgroup-root');
   return {
     nodeName: text('node-name') ?? env['K8S_NODE_NAME'] ?? hostname(),
     kubeconfig,
@@ -83,6 +87,7 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
     ...(socketGroup ? { socketGroup } : {}),
     stateDir: text('state-dir') ?? '/run/fimbria/state',
     bpfRoot: text('bpf-root') ?? '/sys/fs/bpf',
+    ...(cgroupRoot ? { cgroupRoot } : {}),
     cniConfDir: text('cni-conf-dir') ?? '/etc/cni/net.d',
     ...(cniBinDir ? { cniBinDir } : {}),
     procfs: text('procfs') ?? '/proc',

@@ -54,6 +54,8 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     ...(nativeRange === undefined ? {} : { ipv4NativeRoutingCidr: nativeRange }),
     hostLegacyRouting: get<boolean>('bpf.hostLegacyRouting'),
     tcx: get<string>('bpf.tcx') as TcxMode,
+    lbMapMax: get<number>('bpf.lbMapMax'),
+    kubeProxyReplacement: get<boolean>('kubeProxyReplacement'),
     cniExclusive: get<boolean>('cni.exclusive'),
     mtu: get<number>('MTU'),
     devices: get<readonly string[]>('devices'),

@@ -7,7 +7,7 @@ export const meaninglessPaths: ReadonlySet<string> = new Set(
   `
   affinity agent aksbyocni alibabacloud annotateK8sNode annotations apiRateLimit azure bpf.authMapMax bpf.autoMount
   bpf.ctAccounting bpf.ctAnyMax bpf.ctTcpMax bpf.datapathMode bpf.disableExternalIPMitigation bpf.distributedLRU
-  bpf.enableTCX bpf.events bpf.lbAlgorithmAnnotation bpf.lbExternalClusterIP bpf.lbMapMax bpf.lbModeAnnotation
+  bpf.enableTCX bpf.events bpf.lbAlgorithmAnnotation bpf.lbExternalClusterIP bpf.lbModeAnnotation
   bpf.lbSourceRangeAllTypes bpf.mapDynamicSizeRatio bpf.monitorAggregation bpf.monitorFlags bpf.monitorInterval
   bpf.natMax bpf.neighMax bpf.nodeMapMax bpf.policyMapMax bpf.policyStatsMapMax bpf.preallocateMaps bpf.root
   bpf.tproxy bpf.vlanBypass bpfClockProbe bgpControlPlane authentication bandwidthManager certgen cgroup

@@ -221,6 +221,20 @@ export const settings: readonly Setting[] = [
     true,
     'Put the CNI configurations of others aside (`.cilium_bak`) once the datapath is ready; they come back with `fimbria cleanup`.',
   ),
+  built(
+    'kubeProxyReplacement',
+    'kube-proxy-replacement',
+    boolean,
+    false,
+    'Services are balanced in eBPF, so that kube-proxy is not needed.',
+  ),
+  built(
+    'bpf.lbMapMax',
+    'bpf-lb-map-max',
+    { kind: 'integer', min: 1024, max: 1 << 20 },
+    65536,
+    'Frontends of services that a node has room for; twice as many backends, four times as many places of backends.',
+  ),
   built('prometheus.enabled', undefined, boolean, false, 'Every agent serves metrics for Prometheus.'),
   built('prometheus.port', undefined, { kind: 'integer', min: 1, max: 65535 }, 9962, 'Where it does so.'),
   built(
@@ -234,7 +248,6 @@ export const settings: readonly Setting[] = [
     undefined,
     'The same as address and port; without it, all addresses when `prometheus.enabled`.',
   ),
-  later('kubeProxyReplacement', 'kube-proxy-replacement', 'Services in eBPF.'),
   later('bpf.masquerade', 'enable-bpf-masquerade', 'Masquerading in eBPF.'),
   later('enableIPv4Masquerade', 'enable-ipv4-masquerade', 'Masquerading of what leaves the cluster.'),
   later('l2announcements.enabled', 'enable-l2-announcements', 'Answering ARP for service addresses.'),

@@ -42,6 +42,10 @@ export interface AgentConfig {
   /** Packets go through the node's own stack (netfilter sees them) instead of straight to the device. */
   readonly hostLegacyRouting: boolean;
   readonly tcx: TcxMode;
+  /** Services are balanced here. */
+  readonly kubeProxyReplacement: boolean;
+  /** Frontends that the service maps have room for. */
+  readonly lbMapMax: number;
   /** Put the CNI configurations of others aside. */
   readonly cniExclusive: boolean;
   /** Bytes; 0 means taken from the node's device. */

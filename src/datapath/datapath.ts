@@ -27,6 +27,9 @@ import { createPodLink, Ifindexes, type PodLink, type PodLinkOptions, refreshPod
 import { PolicyMaps, policyMapName } from './policy-maps.ts';
 import { type FlowOptions, type ProgramName, Programs } from './programs.ts';
 import { endpointRoute, type RouteSpec, RouteTarget } from './route-table.ts';
+import { ServiceTable } from './services/table.ts';
+import { serviceMaps } from './services/writes.ts';
+import { removeSocketLinks, SOCKET_PROGRAMS, type SocketSpec, SocketTarget } from './socket-lb.ts';
 import {
   deviceSysctls,
   nodeSysctls,
@@ -52,6 +55,8 @@ export interface NodeDatapathOptions {
   tcx: 'always' | 'devices' | 'never';
   /** Services and masquerade packet by packet; absent when neither is wanted. */
   flows?: FlowOptions;
+  /** Services are balanced; at the sockets of this cgroup and below. */
+  services?: { cgroup: string; frontends: number };
 }
 
 /** What the datapath must know of a local pod. */
@@ -94,6 +99,9 @@ export class Datapath {
   readonly #deviceTable: Reconciler<DeviceSpec, ActualDevice>;
   readonly #sysctls: Reconciler<SysctlSpec, string>;
   readonly #pins: Reconciler<PinSpec, number>;
+  readonly #sockets: Reconciler<SocketSpec, number> | undefined;
+  /** Absent where services are somebody else's. */
+  readonly services: ServiceTable | undefined;
   readonly tcxAvailable: boolean;
   readonly #rtnl: Rtnetlink;
   readonly #policyMaps: PolicyMaps;
@@ -127,6 +135,10 @@ export class Datapath {
     this.routes = table(new RouteTarget(rtnl, journal));
     this.attachments = table(this.#attachmentTarget);
     this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
+    if (options.services) {
+      this.#sockets = table(new SocketTarget(programs, options.bpfRoot, options.services.cgroup));
+      this.services = new ServiceTable(serviceMaps(programs), log, onDrift);
+    }
     this.#sysctls = table(new SysctlTarget(rtnl, () => this.#sysctls.desired));
     this.#deviceTable = table(
       new DeviceTarget(
@@ -161,6 +173,7 @@ export class Datapath {
       routeMtu: options.routeMtu,
       routerIpv4: options.routerIpv4,
       ...(options.flows ? { flows: options.flows } : {}),
+      ...(options.services ? { services: options.services } : {}),
     };
     const programs = await Programs.load(options.bpfRoot, programOptions, { log });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
@@ -168,6 +181,7 @@ export class Datapath {
     datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
+    await datapath.#attachSockets();
     // Only now: until its programs are replaced, what runs may need it.
     if (options.tunnelPort === undefined) await removeOverlay(rtnl);
     for (const address of [options.nodeIpv4, options.routerIpv4]) {
@@ -298,7 +312,9 @@ export class Datapath {
 
   /** The cluster's view is whole: from now on what is ours and nobody desires is deleted, and repairs are told. */
   allowPrune(): void {
-    for (const table of [...this.#grounds(), ...this.#tables()]) table.allowPrune();
+    // Services are known at a moment of their own.
+    for (const table of [...this.#grounds(), ...this.#tables()])
+      if (table !== this.services) table.allowPrune();
   }
 
   /**
@@ -309,7 +325,8 @@ export class Datapath {
   async resync(scope: 'all' | 'notified' = 'all'): Promise<void> {
     const failures: unknown[] = [];
     for (const table of this.#grounds()) await table.resync().catch(error => failures.push(error));
-    const tables = this.#tables().filter(table => scope === 'all' || table.name !== this.ipcache.name);
+    const dear: string[] = [this.ipcache.name, ...(this.services ? [this.services.name] : [])];
+    const tables = this.#tables().filter(table => scope === 'all' || !dear.includes(table.name));
     await Promise.all(tables.map(table => table.resync().catch(error => failures.push(error))));
     if (failures.length > 0) throw failures[0];
   }
@@ -330,6 +347,7 @@ export class Datapath {
 
   /** Drops handles; everything in the kernel goes on working. */
   close(): void {
+    this.services?.close();
     this.programs.close();
   }
 
@@ -338,7 +356,14 @@ export class Datapath {
   }
 
   #tables(): Pass[] {
-    return [this.endpoints, this.ipcache, this.routes, this.attachments];
+    return [
+      this.endpoints,
+      this.ipcache,
+      this.routes,
+      this.attachments,
+      ...(this.#sockets ? [this.#sockets] : []),
+      ...(this.services ? [this.services] : []),
+    ];
   }
 
   /** The node's own devices, pins and sysctls are as they must be: from now on they are watched over. */
@@ -358,6 +383,14 @@ export class Datapath {
     for (const [name, spec] of nodeSysctls()) this.#sysctls.note(name, spec);
     for (const { name: device } of [host, net, ...(overlay ? [overlay] : []), ...networkDevices])
       for (const [name, spec] of deviceSysctls(device)) this.#sysctls.note(name, spec);
+  }
+
+  /** Sockets of pods and of the node itself ask for services from now on, or, without services, no longer. */
+  async #attachSockets(): Promise<void> {
+    if (!this.#sockets) return removeSocketLinks(this.options.bpfRoot);
+    for (const [program, hook] of Object.entries(SOCKET_PROGRAMS))
+      this.#sockets.set(program, { program, hook } as SocketSpec);
+    await this.#sockets.commit();
   }
 
   #podPrograms(): { direction: Direction; program: ProgramName }[] {

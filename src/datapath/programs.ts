@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { ipv4Mask, parseIpv4, parseIpv4Cidr } from '../base/addr.ts';
 import type { Logger } from '../base/log.ts';
@@ -8,7 +9,7 @@ import type { LayoutUpgrade } from '../maps/upgrades.ts';
 import { MapUpgrade } from './map-upgrade.ts';
 
 /** One compiled object per kind of attach point (`bpf/*.c`); the first makes the maps that all share. */
-const OBJECTS = ['lxc', 'host', 'netdev', 'overlay'] as const;
+const OBJECTS = ['lxc', 'host', 'netdev', 'overlay', 'sock'] as const;
 
 /** Programs by name, as bpftool shows them. */
 export type ProgramName =
@@ -18,7 +19,15 @@ export type ProgramName =
   | 'cil_from_host'
   | 'cil_from_netdev'
   | 'cil_from_overlay'
-  | 'cil_to_overlay';
+  | 'cil_to_overlay'
+  | 'cil_sock4_connect'
+  | 'cil_sock4_sendmsg'
+  | 'cil_sock4_recvmsg'
+  | 'cil_sock4_getpeername'
+  | 'cil_sock6_connect'
+  | 'cil_sock6_sendmsg'
+  | 'cil_sock6_recvmsg'
+  | 'cil_sock6_getpeername';
 
 /** Node-wide options that become read-only data (`bpf/lib/config.h`), so that what is off costs nothing. */
 export interface DatapathOptions {
@@ -34,6 +43,8 @@ export interface DatapathOptions {
   /** Bytes of the largest IPv4 packet of a pod that reaches another node in one piece. */
   routeMtu: number;
   routerIpv4?: string;
+  /** Services are translated at the sockets, with room for so many; the programs for that are not loaded without. */
+  services?: { frontends: number };
   /** What deals with services and addresses packet by packet; none of it when absent. */
   flows?: FlowOptions;
 }
@@ -92,6 +103,28 @@ function flowRodata(options: DatapathOptions): Partial<Rodata> {
   };
 }
 
+/** Entries of the service maps for each one that a frontend takes. */
+const SERVICE_MAPS = {
+  cilium_lb4_services_v2: 4,
+  cilium_lb4_backends_v3: 2,
+  cilium_lb4_reverse_nat: 1,
+  cilium_lb4_maglev: 1,
+  cilium_lb4_source_range: 1,
+  cilium_lb4_affinity: 1,
+  cilium_lb4_reverse_sk: 1,
+} as const;
+
+function sizeServiceMaps(object: BpfObject, services: DatapathOptions['services']): void {
+  for (const [name, each] of Object.entries(SERVICE_MAPS))
+    object.configureMap(name, { maxEntries: services ? services.frontends * each : NO_ROOM });
+}
+
+/** Whether programs at sockets may say why they refuse: since Linux 5.18. */
+function hasSetRetval(kernel: string = release()): boolean {
+  const [major = 0, minor = 0] = kernel.split(/[.-]/).map(Number);
+  return major > 5 || (major === 5 && minor >= 18);
+}
+
 /** The node's programs and shared maps, loaded. Owner: the agent; `close` drops the handles, not what is attached. */
 export class Programs {
   readonly #objects: Map<string, BpfObject>;
@@ -122,6 +155,7 @@ export class Programs {
     let upgrade: MapUpgrade | undefined;
     try {
       for (const name of OBJECTS) {
+        if (name === 'sock' && !options.services) continue;
         const file = `${name}.o`;
         objects.set(
           name,
@@ -129,7 +163,10 @@ export class Programs {
         );
       }
       const lxc = objects.get('lxc')!;
-      for (const object of objects.values()) sizeFlowMaps(object, options.flows);
+      for (const object of objects.values()) {
+        sizeFlowMaps(object, options.flows);
+        sizeServiceMaps(object, options.services);
+      }
       upgrade = MapUpgrade.plan(lxc, join(bpfRoot, 'tc', 'globals'), o.log, o.upgrades);
       for (const object of objects.values()) {
         object.setRodata({
@@ -141,6 +178,7 @@ export class Programs {
           cfg_direct_ifindex: options.directIfindex,
           cfg_route_mtu: options.routeMtu,
           ...flowRodata(options),
+          cfg_set_retval: hasSetRetval(),
         });
         upgrade.bind(object, object === lxc ? undefined : lxc);
         await object.loadAsync();

@@ -7,6 +7,7 @@ import { Maps } from '../maps/abi.gen.ts';
 import { nextOf } from './map-upgrade.ts';
 import { policyMapOwner } from './policy-maps.ts';
 import { isOurDevice, ROUTE_NOTES } from './route-table.ts';
+import { removeSocketLink, socketPinRoot } from './socket-lb.ts';
 
 /** Something of ours that is on a node, and how it goes. Removing what is gone succeeds. */
 export interface Remain {
@@ -32,6 +33,7 @@ export async function datapathRemains(
     ...(await routeRemains(rtnl, journal)),
     ...links.filter(link => !isOurDevice(link.name)).flatMap(filterRemains),
     ...tcxRemains(join(bpfRoot, 'cilium', 'devices')),
+    ...socketRemains(bpfRoot),
     ...deviceRemains(rtnl, links),
     ...mapRemains(join(bpfRoot, 'tc', 'globals')),
   ];
@@ -88,6 +90,14 @@ function tcxRemains(pinRoot: string): Remain[] {
       };
     }),
   );
+}
+
+function socketRemains(bpfRoot: string): Remain[] {
+  const pins = socketPinRoot(bpfRoot);
+  return namesIn(pins).map(name => ({
+    what: `socket program ${name}`,
+    remove: () => removeSocketLink(join(pins, name)),
+  }));
 }
 
 function deviceRemains(rtnl: Rtnetlink, links: readonly Link[]): Remain[] {

@@ -168,6 +168,9 @@ export interface NativeAddon {
     egress: boolean,
     netns?: NetnsRef,
   ): { revision: bigint; programs: { programId: number; linkId: number }[] };
+  /** `attachType` is the kernel's number; the directory must be of a cgroup v2. */
+  cgroupAttach(cgroup: string, attachType: number, program: Handle): Handle;
+  cgroupLinkInfo(link: Handle): { id: number; programId: number; cgroupId: bigint; attachType: number };
   linkFromPin(path: string): Handle;
   linkUpdate(link: Handle, program: Handle): void;
   linkDetach(link: Handle): void;

@@ -574,26 +574,50 @@ export const lb4ReverseSkCodec: Codec<Lb4ReverseSk> = {
 
 /** `enum lb_maglev` */
 export const LbMaglev = {
-  LB_MAGLEV_TABLE: 1021,
+  LB_MAGLEV_TABLE: 1009,
 } as const;
 
-/** `struct lb4_maglev`, 4084 bytes */
+/** `struct lb4_maglev_key`, 8 bytes */
+export interface Lb4MaglevKey {
+  revNatIndex: number;
+  scope: number;
+}
+
+export const lb4MaglevKeyCodec: Codec<Lb4MaglevKey> = {
+  size: 8,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 8);
+    return {
+      revNatIndex: view.getUint32(0, true),
+      scope: view.getUint8(4),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(8);
+    const view = viewOf(bytes, 0, 8);
+    view.setUint32(0, value.revNatIndex, true);
+    view.setUint8(4, value.scope);
+    return bytes;
+  },
+};
+
+/** `struct lb4_maglev`, 4036 bytes */
 export interface Lb4Maglev {
-  /** 1021 numbers */
+  /** 1009 numbers */
   backendId: Uint32Array;
 }
 
 export const lb4MaglevCodec: Codec<Lb4Maglev> = {
-  size: 4084,
+  size: 4036,
   read(bytes, offset = 0) {
-    viewOf(bytes, offset, 4084);
+    viewOf(bytes, offset, 4036);
     return {
-      backendId: copyWords(bytes, offset + 0, 1021),
+      backendId: copyWords(bytes, offset + 0, 1009),
     };
   },
   write(value) {
-    const bytes = Buffer.alloc(4084);
-    putWords(bytes, 0, value.backendId, 1021, 'lb4_maglev.backendId');
+    const bytes = Buffer.alloc(4036);
+    putWords(bytes, 0, value.backendId, 1009, 'lb4_maglev.backendId');
     return bytes;
   },
 };
@@ -1200,6 +1224,7 @@ export type Rodata = {
   cfg_router_ipv4: number;
   cfg_node_port_min: number;
   cfg_node_port_max: number;
+  cfg_set_retval: boolean;
 };
 
 /** Maps of `bpf/lib/maps.h`: the C struct of key and value, where it is one. */
@@ -1217,4 +1242,11 @@ export const Maps = {
   cilium_snat_v4_external: { key: 'nat_key', value: 'nat_entry', maxEntries: 131072, pinned: true },
   cilium_ipv4_frag_datagrams: { key: 'frag_key', value: 'frag_ports', maxEntries: 8192, pinned: true },
   cilium_ipmasq_v4: { key: 'ipmasq_key', value: 'ipmasq', maxEntries: 16384, pinned: true },
+  cilium_lb4_services_v2: { key: 'lb4_key', value: 'lb4_service', maxEntries: 262144, pinned: true },
+  cilium_lb4_backends_v3: { key: 'lb4_backend_key', value: 'lb4_backend', maxEntries: 131072, pinned: true },
+  cilium_lb4_reverse_nat: { key: 'lb4_reverse_nat_key', value: 'lb4_reverse_nat', maxEntries: 65536, pinned: true },
+  cilium_lb4_maglev: { key: 'lb4_maglev_key', value: 'lb4_maglev', maxEntries: 65536, pinned: true },
+  cilium_lb4_source_range: { key: 'lb4_source_range_key', value: 'lb4_source_range', maxEntries: 65536, pinned: true },
+  cilium_lb4_affinity: { key: 'lb4_affinity_key', value: 'lb4_affinity', maxEntries: 65536, pinned: true },
+  cilium_lb4_reverse_sk: { key: 'lb4_reverse_sk_key', value: 'lb4_reverse_sk', maxEntries: 65536, pinned: true },
 } as const;

@@ -3,7 +3,7 @@ import type { BpfMap } from '../kernel/libbpf/index.ts';
 /** What a view needs of a map: a `BpfMap`, or a test's stand-in. */
 export type RawMap = Pick<
   BpfMap,
-  'name' | 'lookup' | 'update' | 'delete' | 'entries' | 'updateBatch' | 'deleteBatch'
+  'name' | 'maxEntries' | 'lookup' | 'update' | 'delete' | 'entries' | 'updateBatch' | 'deleteBatch'
 >;
 
 /** How keys and values of one map are said in TypeScript. Pure. */
@@ -27,6 +27,23 @@ export class TypedMap<K, V> {
   constructor(map: RawMap, shape: Shape<K, V>) {
     this.map = map;
     this.#shape = shape;
+  }
+
+  /** Entries that there is room for. */
+  get maxEntries(): number {
+    return this.map.maxEntries;
+  }
+
+  encodeKey(key: K): Uint8Array {
+    return this.#shape.encodeKey(key);
+  }
+
+  decodeKey(bytes: Uint8Array): K {
+    return this.#shape.decodeKey(bytes);
+  }
+
+  encodeValue(value: V, key: K): Uint8Array {
+    return this.#shape.encodeValue(value, key);
   }
 
   get(key: K): V | undefined {

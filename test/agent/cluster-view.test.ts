@@ -11,7 +11,7 @@ const silentClient = {
 
 test('what waits for a cluster that never answers ends with the view, without a word', async t => {
   const lines: string[] = [];
-  const view = new ClusterView(silentClient, 'n1', false, () => {});
+  const view = new ClusterView(silentClient, 'n1', { multiPool: false, services: false }, () => {});
   const controllers = new ControllerSet(createLogger('info', line => lines.push(line)));
   const waiting = controllers.add({ name: 'waits', run: () => view.synced() }).trigger();
   const ended = t.throwsAsync(waiting, { code: 'ABORTED', message: /the agent was told to stop/ });

@@ -28,7 +28,7 @@ test('the C programs are static: no interpreter, so they run in any mount namesp
 });
 
 test('the eBPF objects carry BTF, and nothing that names the machine they were built on', t => {
-  for (const name of ['lxc', 'host', 'overlay', 'netdev']) {
+  for (const name of ['lxc', 'host', 'overlay', 'netdev', 'sock']) {
     const path = `build/bpf/${name}.o`;
     t.is(elf(path).machine, EM_BPF);
     const bytes = readFileSync(join(root, path));

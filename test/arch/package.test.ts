@@ -28,7 +28,7 @@ test('the package holds everything a node runs, compiled', async t => {
   const files = new Map((await packed()).map(file => [file.path, file.mode]));
   const needed = [
     'build/native/Release/fimbria.node',
-    ...['lxc', 'host', 'overlay', 'netdev'].map(name => `build/bpf/${name}.o`),
+    ...['lxc', 'host', 'overlay', 'netdev', 'sock'].map(name => `build/bpf/${name}.o`),
     'build/bin/fimbria-cni',
     'build/bin/fimbria-pause',
     'dist/fimbria.js',

@@ -70,6 +70,7 @@ export function rodata(c: Configuration): Rodata {
     cfg_router_ipv4: parseIpv4(ROUTER_IPV4),
     cfg_node_port_min: 30000,
     cfg_node_port_max: 32767,
+    cfg_set_retval: false,
   };
 }
 

@@ -24,6 +24,8 @@ test('no keys at all are the defaults', t => {
     cniExclusive: true,
     hostLegacyRouting: true,
     tcx: 'devices',
+    kubeProxyReplacement: false,
+    lbMapMax: 65_536,
     mtu: 0,
     devices: [],
   });
@@ -55,8 +57,8 @@ test('bad keys are named as they are called there', t => {
       'config: auto-create-cilium-pod-ip-pools.mars.ipv4.cidrs: 10.0.0.1/16 is not an IPv4 range: bits behind the prefix are set; write 10.0.0.0/16',
     ],
     [
-      { 'kube-proxy-replacement': 'true' },
-      'config: kube-proxy-replacement: true is not built yet; leave it out or use false',
+      { 'enable-bpf-masquerade': 'true' },
+      'config: enable-bpf-masquerade: true is not built yet; leave it out or use false',
     ],
     [{ mtu: '1e3' }, 'config: mtu: 1e3 is not a number of 0 to 65535'],
     [

@@ -146,10 +146,6 @@ test('refusals name the path, the reason and the way out', t => {
       ['ipam.mode=clusterpool'],
       'values: ipam.mode: clusterpool is not known; use one of cluster-pool, multi-pool, kubernetes',
     ],
-    [
-      ['kubeProxyReplacement=true'],
-      'values: kubeProxyReplacement: true is not built yet; leave it out or use false',
-    ],
     [['bpf.masquerade=true'], 'values: bpf.masquerade: true is not built yet; leave it out or use false'],
     [
       ['l2announcements.enabled=true'],

@@ -60,7 +60,7 @@ export async function compileVariant(folder: string, edits: readonly Edit[]): Pr
     );
   }
   const flags = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${machine()}-linux-gnu`];
-  for (const name of ['lxc', 'host', 'netdev', 'overlay']) {
+  for (const name of ['lxc', 'host', 'netdev', 'overlay', 'sock']) {
     const source = join(folder, 'bpf', `${name}.c`);
     await run('clang', [
       ...flags,

@@ -107,7 +107,7 @@ test.serial(
 
     const single = new TestLab('rights-one');
     t.teardown(() => single.down());
-    await single.up('w1', 'ipam.operator.clusterPoolGrowFullNodes=true');
+    await single.up('w1', 'ipam.operator.clusterPoolGrowFullNodes=true', 'kubeProxyReplacement=true');
     const second = await guard(single);
     const other = createClient(labPaths(single.name).kubeconfig);
     t.teardown(() => other.close());

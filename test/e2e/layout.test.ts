@@ -21,7 +21,7 @@ import { lostOf, pingAll } from './traffic.ts';
 const lab = new TestLab('layout');
 const full = process.env['FIMBRIA_TEST_FULL'] === '1';
 const run = promisify(execFile);
-const OBJECTS = ['lxc', 'host', 'netdev', 'overlay'];
+const OBJECTS = ['lxc', 'host', 'netdev', 'overlay', 'sock'];
 type Version = 'own' | 'other';
 
 let folder: string;

@@ -200,7 +200,14 @@ test('mountinfo with blanks, and the cgroup v2 root of every kind of host', t =>
       '40 28 0:50 / /mnt/with\\040blank rw - bpf none rw\n\nrubbish\n',
   );
   t.deepEqual(entries.at(-1), { mountPoint: '/mnt/with blank', fstype: 'bpf' });
-  t.is(findCgroup2Root(entries), '/sys/fs/cgroup/unified');
+  const visible = (): boolean => true;
+  t.is(findCgroup2Root(entries, visible), '/sys/fs/cgroup/unified');
+  const node = [...entries, { mountPoint: '/sys/fs/cgroup', fstype: 'cgroup2' }];
+  t.is(findCgroup2Root(node, visible), '/sys/fs/cgroup');
+  t.is(
+    findCgroup2Root(node, path => path !== '/sys/fs/cgroup'),
+    '/sys/fs/cgroup/unified',
+  );
   t.is(t.throws(() => findCgroup2Root([]), { instanceOf: FimbriaError })?.code, 'ENOENT');
   t.true(mounts().some(entry => entry.fstype === 'proc'));
 });

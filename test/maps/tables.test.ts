@@ -19,6 +19,7 @@ import type { RawMap } from '../../src/maps/typed.ts';
 /** A map as the kernel keeps it: bytes by bytes. */
 class MemoryMap implements RawMap {
   readonly name = 'memory';
+  readonly maxEntries = 1 << 20;
   readonly stored = new Map<string, Buffer>();
 
   lookup(key: Uint8Array): Buffer | undefined {

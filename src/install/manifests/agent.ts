@@ -5,6 +5,7 @@ import { environment, hostPath, image, probe, pullSecrets } from './parts.ts';
 /** Where folders of the node are in the container when they would be in the way under their own path. */
 export const HOST = {
   procfs: '/host/proc',
+  cgroup: '/host/sys/fs/cgroup',
   cniBin: '/host/opt/cni/bin',
   cniConf: '/host/etc/cni/net.d',
 } as const;
@@ -22,6 +23,8 @@ const VOLUMES: Template[] = [
   hostPath('netns', '/var/run/netns', 'DirectoryOrCreate'),
   // A container's own is read-only.
   hostPath('proc-sys-net', '/proc/sys/net', 'Directory'),
+  // The whole tree, to serve the sockets of every pod and of the node.
+  hostPath('cgroup', '/sys/fs/cgroup', 'Directory'),
   hostPath('cni-bin', value('cni.binPath'), 'DirectoryOrCreate'),
   hostPath('cni-conf', value('cni.confPath'), 'DirectoryOrCreate'),
   { name: 'config', configMap: { name: CONFIG_MAP } },
@@ -52,6 +55,7 @@ const agent: Template = {
   args: [
     '--config-dir=/etc/fimbria/config',
     `--procfs=${HOST.procfs}`,
+    `--cgroup-root=${HOST.cgroup}`,
     `--cni-conf-dir=${HOST.cniConf}`,
     when('cni.install', `--cni-bin-dir=${HOST.cniBin}`),
     text`--health-address=127.0.0.1:${value('healthPort')}`,
@@ -91,6 +95,7 @@ const agent: Template = {
     mount('lib', '/var/lib/fimbria'),
     mount('netns', '/var/run/netns', seen),
     mount('proc-sys-net', `${HOST.procfs}/sys/net`),
+    mount('cgroup', HOST.cgroup, seen),
     when('cni.install', mount('cni-bin', HOST.cniBin)),
     mount('cni-conf', HOST.cniConf),
     mount('config', '/etc/fimbria/config', { readOnly: true }),

@@ -33,6 +33,8 @@ export const AGENT_RIGHTS: Rights = {
   cluster: [
     rule('', ['namespaces', 'pods'], ['get', 'list', 'watch']),
     rule('', ['nodes'], ['get']),
+    rule('', ['services'], ['list', 'watch']),
+    rule('discovery.k8s.io', ['endpointslices'], ['list', 'watch']),
     rule('', ['events'], ['create', 'patch']),
     rule('cilium.io', ['ciliumnodes'], ['get', 'list', 'watch', 'create', 'patch']),
     rule('cilium.io', ['ciliumnodes/status'], ['patch']),

@@ -8,6 +8,7 @@
  */
 export { FimbriaError } from '../../base/errors.ts';
 export type { Handle, NetnsRef } from '../addon.ts';
+export { type CgroupHook, CgroupLink, type CgroupLinkInfo, cgroupId } from './cgroup.ts';
 export { BpfMap, type MapCreateOptions } from './map.ts';
 export { BpfObject } from './object.ts';
 export {

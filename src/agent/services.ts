@@ -1,0 +1,93 @@
+import type { Controller, ControllerSet } from '../base/controller.ts';
+import { codeOf, messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ServiceTable } from '../datapath/services/table.ts';
+import { ServiceCatalog, type ServiceNode } from '../service/index.ts';
+import type { ClusterView } from './cluster-view.ts';
+
+export interface ServiceSyncDeps {
+  view: ClusterView;
+  table: ServiceTable;
+  node: ServiceNode;
+  controllers: ControllerSet;
+  log: Logger;
+  /** Told of Services that have faults, each time that what is known of one changes. */
+  onProblems(name: string, problems: readonly string[]): void;
+}
+
+/**
+ * Services of the cluster -> catalog -> the datapath's tables. A change goes through at once, and costs what its
+ * Service costs. Until the view is whole nothing is written, so that what an earlier run left goes on serving.
+ */
+export class ServiceSync {
+  readonly catalog: ServiceCatalog;
+  readonly #deps: ServiceSyncDeps;
+  readonly #sync: Controller;
+  #whole = false;
+
+  constructor(deps: ServiceSyncDeps) {
+    this.#deps = deps;
+    this.catalog = new ServiceCatalog(deps.node);
+    this.#sync = deps.controllers.add({ name: 'sync-services', run: async () => this.#apply() });
+    const changed = (): void => {
+      if (this.#whole) this.#sync.kick();
+    };
+    const { catalog } = this;
+    const also =
+      <T>(act: (object: T) => void) =>
+      (object: T): void => {
+        act(object);
+        changed();
+      };
+    const { view } = deps;
+    view.services?.on({
+      added: also(service => catalog.setService(service)),
+      updated: also(service => catalog.setService(service)),
+      deleted: also(service => catalog.deleteService(service)),
+    });
+    view.slices?.on({
+      added: also(slice => catalog.setSlice(slice)),
+      updated: also(slice => catalog.setSlice(slice)),
+      deleted: also(slice => catalog.deleteSlice(slice)),
+    });
+    view.pods.on({
+      added: also(pod => catalog.setPod(pod)),
+      updated: also(pod => catalog.setPod(pod)),
+      deleted: also(pod => catalog.deletePod(pod)),
+    });
+  }
+
+  /** Writes all that is known as soon as that is all there is; from then on what nobody wants goes. */
+  first(): void {
+    const { view, table, log } = this.#deps;
+    view
+      .synced()
+      .then(async () => {
+        this.#whole = true;
+        await this.#sync.trigger();
+        table.allowPrune();
+        log.info('services are in the datapath', { ...table.entries });
+      })
+      .catch(error => {
+        if (codeOf(error) !== 'ABORTED') log.warn('services are not in the datapath yet', { error });
+      });
+  }
+
+  #apply(): void {
+    const { table, onProblems, log } = this.#deps;
+    if (!this.catalog.isDirty) return;
+    const changes = this.catalog.take();
+    try {
+      table.apply(changes);
+    } catch (error) {
+      this.catalog.again(codeOf(error) === 'MAP_FULL' ? table.refused.map(r => r.owner) : changes.keys());
+      throw error;
+    } finally {
+      for (const name of changes.keys()) {
+        const problems = this.catalog.problems(name);
+        onProblems(name, problems);
+        for (const problem of problems) log.debug(messageOf(problem), { service: name });
+      }
+    }
+  }
+}
