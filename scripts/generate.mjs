@@ -5,7 +5,7 @@
  * build needs neither. The output depends on the headers only.
  *
  * Also deploy/crds/ from the model's schemas (scripts/generate/crds.ts), deploy/chart/ and deploy/Dockerfile
- * (scripts/generate/chart.ts).
+ * (scripts/generate/chart.ts), docs/values.md from the schema of the values (scripts/generate/values.ts).
  *
  *   npx zx scripts/generate.mjs [--check]     --check: write nothing, exit 1 when a file is not what it would be
  */
@@ -212,7 +212,7 @@ if (process.argv.includes('--check')) {
 }
 
 const check = process.argv.includes('--check') ? ['--check'] : [];
-for (const script of ['crds', 'chart']) {
+for (const script of ['crds', 'chart', 'values']) {
   const { status } = spawnSync(
     process.execPath,
     ['--import=tsx', `scripts/generate/${script}.ts`, ...check],

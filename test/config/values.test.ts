@@ -1,8 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { settingsMarkdown } from '../../src/config/docs.ts';
 import { loadValues, mergeValues, parseFlat, parseValues, valuesToFlat } from '../../src/config/index.ts';
 import { settings } from '../../src/config/settings.ts';
 
@@ -261,8 +260,4 @@ test('flat keys read back as what they were written from', t => {
     const flat = flatOf(...sets);
     t.deepEqual({ ...parseFlat(flat).flat }, flat);
   }
-});
-
-test('VALUES.md is generated from the table', t => {
-  t.is(readFileSync(new URL('../../src/config/VALUES.md', import.meta.url), 'utf8'), settingsMarkdown());
 });
