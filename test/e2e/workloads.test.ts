@@ -8,6 +8,7 @@ import type { Deployment, EndpointSlice, KubeObject, Pod, Service } from '../../
 import { deployment, service } from '../controllers/world.ts';
 import { TestLab } from './lab.ts';
 import { TestNode } from './node.ts';
+import { untilObjects } from './until.ts';
 
 /** Deployments in a lab, and what they leave on its nodes. Pods are real; controllers are killed on the way. */
 const lab = new TestLab('workloads');
@@ -31,19 +32,8 @@ test.after.always(async () => {
 
 const everything = (): Promise<object[]> => Promise.all(nodes.map(node => node.everything()));
 
-/** Resolves when objects of a kind are as wanted; each change is looked at once. */
-function until<T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> {
-  const informer = client.informer<T>(kind);
-  return new Promise<T[]>(resolve => {
-    const look = (): void => {
-      if (wanted(informer.list())) resolve(informer.list());
-    };
-    void informer.synced.then(() => {
-      informer.on({ added: look, updated: look, deleted: look });
-      look();
-    });
-  }).finally(() => informer.close());
-}
+const until = <T extends KubeObject>(kind: string, wanted: (objects: T[]) => boolean): Promise<T[]> =>
+  untilObjects(client, kind, wanted);
 
 async function untilRolledOut(name: string): Promise<void> {
   await until<Deployment>('Deployment', all =>
