@@ -107,6 +107,16 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
     this.#known.delete(key);
   }
 
+  /**
+   * The device is about to go, and its filter with it: to take that off first would wait for the kernel's lock, which
+   * other devices that go hold for long, and with it everybody who waits for the agent.
+   */
+  forget(key: string): void {
+    const attachment = this.#known.get(key);
+    if (attachment) this.#dropTcx(attachment);
+    this.#known.delete(key);
+  }
+
   /** Takes off whatever of ours is at that place, by either way of attaching. Repeatable; the device may be gone. */
   async clear(attachment: Attachment): Promise<void> {
     this.#dropTcx(attachment);

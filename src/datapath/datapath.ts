@@ -1,3 +1,4 @@
+import { Gather } from '../base/gather.ts';
 import type { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { type Drift, Reconciler, type Target } from '../base/reconcile.ts';
@@ -39,6 +40,12 @@ import {
   setNodeSysctls,
 } from './sysctls.ts';
 import { endpointTarget, type IpcacheSpec, ipcacheTarget, type LocalEntry } from './tables.ts';
+
+/**
+ * Deleting devices holds the kernel's lock for some 40 ms, however many they are: the routes of pods that go at the same
+ * time are deleted in the pauses. `most` bounds what one deletion adds to that.
+ */
+const LEAVING = { lingerMs: 100, most: 64 } as const;
 
 /** Everything that decides what the node's datapath looks like. Bytes for MTUs. */
 export interface NodeDatapathOptions {
@@ -108,6 +115,8 @@ export class Datapath {
   readonly #attachmentTarget: AttachmentTarget;
   readonly #admitted = new Map<string, LocalEndpoint>();
   readonly #ifindexes = new Ifindexes();
+  /** Devices that are to be deleted. */
+  readonly #leaving: Gather<string>;
   /** Devices that were made with their filters and that nobody has attached to yet. */
   readonly #born = new Set<number>();
   readonly #log: Logger;
@@ -126,6 +135,7 @@ export class Datapath {
     this.programs = programs;
     this.tcxAvailable = tcxSupported();
     this.#rtnl = rtnl;
+    this.#leaving = new Gather(names => rtnl.deleteLinks(names), LEAVING);
     this.#log = log;
     this.#policyMaps = new PolicyMaps(programs, options.bpfRoot);
     this.#attachmentTarget = new AttachmentTarget(programs, options.bpfRoot, rtnl);
@@ -223,6 +233,10 @@ export class Datapath {
     await this.#rtnl.deleteLink(hostName);
   }
 
+  async deleteLinkSoon(hostName: string): Promise<void> {
+    await this.#leaving.add(hostName);
+  }
+
   async attach(endpoint: LocalEndpoint): Promise<void> {
     this.#policyMaps.ensure(endpoint.id);
     this.#pins.note(policyMapName(endpoint.id), { endpointId: endpoint.id });
@@ -256,7 +270,10 @@ export class Datapath {
     this.#deviceTable.remove(endpoint.hostIfname);
     for (const name of deviceSysctls(endpoint.hostIfname).keys()) this.#sysctls.remove(name);
     const keys = attachmentKeys(endpoint);
-    for (const key of keys) this.attachments.remove(key);
+    for (const key of keys) {
+      this.attachments.remove(key);
+      this.#attachmentTarget.forget(key);
+    }
     await this.attachments.commit(keys);
     this.#pins.remove(policyMapName(endpoint.id));
     this.#policyMaps.remove(endpoint.id);

@@ -1,6 +1,6 @@
 import type { Journal } from '../base/journal.ts';
 import type { Target } from '../base/reconcile.ts';
-import type { Route, Rtnetlink } from '../kernel/rtnetlink.ts';
+import type { NewRoute, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
 
 /** A route in the main table, `proto kernel`, keyed by its destination. */
 export type RouteSpec = Pick<Route, 'dst' | 'ifindex' | 'scope'> &
@@ -25,6 +25,8 @@ export class RouteTarget implements Target<RouteSpec, Route> {
   readonly #rtnl: Rtnetlink;
   readonly #journal: Journal;
   #usable: ReadonlySet<number> = new Set();
+  /** What this process wrote last, by destination: to delete one route, nobody has to list them all. */
+  readonly #written = new Map<string, RouteSpec>();
 
   constructor(rtnl: Rtnetlink, journal: Journal) {
     this.#rtnl = rtnl;
@@ -56,14 +58,22 @@ export class RouteTarget implements Target<RouteSpec, Route> {
 
   async update(_key: string, want: RouteSpec): Promise<void> {
     if (want.gateway !== undefined) this.#journal.put(ROUTE_NOTES + want.dst, { gateway: want.gateway });
-    await this.#rtnl.replaceRoute({ ...want, protocol: 'kernel', table: MAIN_TABLE, type: 'unicast' });
+    await this.#rtnl.replaceRoute(asRoute(want));
+    this.#written.set(want.dst, want);
   }
 
   async delete(key: string, have: Route | undefined): Promise<void> {
-    const present = have ?? (await this.read()).get(key);
+    // What somebody put in its place meanwhile is the next pass's to judge.
+    const written = this.#written.get(key);
+    const present = have ?? (written ? asRoute(written) : (await this.read()).get(key));
     if (present) await this.#rtnl.deleteRoute(present);
+    this.#written.delete(key);
     this.#journal.delete(ROUTE_NOTES + key);
   }
+}
+
+function asRoute(spec: RouteSpec): NewRoute {
+  return { ...spec, protocol: 'kernel', table: MAIN_TABLE, type: 'unicast' };
 }
 
 /** Whether a device name is one that only we make. */

@@ -16,11 +16,13 @@ export interface EndpointDatapath {
   /** Makes the pod's interface; the caller pushes its undo. */
   createLink(o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>): Promise<PodLink>;
   deleteLink(hostName: string): Promise<void>;
+  /** As `deleteLink`, a moment later and together with others that go, which costs no more than one. */
+  deleteLinkSoon(hostName: string): Promise<void>;
   /** Router address and MTU may differ from those of the run that made the pod. */
   refreshPodRoutes(netns: string, ifname: string): Promise<void>;
   /** Policy map and programs: from now on a packet of the pod meets its program. */
   attach(endpoint: Endpoint): Promise<void>;
-  /** Programs and policy map go; the device may be gone already. */
+  /** Nobody watches over programs and policy map any more; they go with the device, which is gone or is deleted next. */
   detach(endpoint: Endpoint): Promise<void>;
   /** Addresses of the endpoints that packets find now. */
   readonly admitted: ReadonlyMap<string, unknown>;

@@ -3,8 +3,8 @@ import type { Endpoint } from './types.ts';
 
 /**
  * Takes an endpoint away. When the promise resolves nothing finds the pod any more and its address is free; the
- * device follows in `finished` (deleting a veth holds the kernel's RTNL lock for tens of milliseconds, and the
- * namespace usually takes it along). Repeatable; an endpoint that left meanwhile is left alone, whoever has its id.
+ * device follows in `finished` (deleting a veth holds the kernel's RTNL lock for tens of milliseconds, so those of pods
+ * that go together are deleted together). Repeatable; an endpoint that left meanwhile is left alone, whoever has its id.
  */
 export async function removeEndpoint(
   deps: EndpointDeps,
@@ -29,7 +29,7 @@ export async function removeEndpoint(
   });
   const finished = deps.datapath
     .detach(endpoint)
-    .then(() => deps.datapath.deleteLink(endpoint.hostIfname))
+    .then(() => deps.datapath.deleteLinkSoon(endpoint.hostIfname))
     .catch(error =>
       deps.log.error('could not delete link; the next start sweeps it', {
         device: endpoint.hostIfname,

@@ -75,7 +75,7 @@ export async function restoreEndpoints(
     }
   }
   const orphans = orphanedLinks([...alive, ...restored], links);
-  for (const name of orphans) await deps.datapath.deleteLink(name);
+  await Promise.all(orphans.map(name => deps.datapath.deleteLinkSoon(name)));
   return { restored: restored.length, gone: pods.length - restored.length, swept: orphans.length };
 }
 

@@ -1,6 +1,8 @@
+import { randomInt } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import type { NetnsRef } from './addon.ts';
 import { NetlinkSocket, type Reply, type Request, refused } from './netlink/socket.ts';
+import type { Train } from './netlink/train.ts';
 import {
   decodeAddress,
   encodeAddressAdd,
@@ -10,10 +12,12 @@ import {
 import { AF_INET, AF_INET6 } from './rtnetlink/codec.ts';
 import {
   decodeLink,
+  encodeGroupDelete,
   encodeLinkChange,
   encodeLinkDelete,
   encodeLinkDump,
   encodeLinkGet,
+  encodeLinkGroup,
   encodePlainLink,
   encodeVeth,
   encodeVxlan,
@@ -135,6 +139,31 @@ export class Rtnetlink {
   /** Deletes a device; of a veth both ends go. */
   async deleteLink(ref: LinkRef): Promise<boolean> {
     return this.#drop('link', String(ref), train => encodeLinkDelete(train, ref));
+  }
+
+  /**
+   * Deletes devices, all in one step of the kernel: deleting a device waits for every CPU to be done with it, some 40 ms,
+   * and for many devices at once it waits no longer than for one. They get a group that nothing else has. Names of
+   * nothing are fine.
+   * @throws FimbriaError ENOTSUP when one of them cannot be deleted, such as `lo`; then none is
+   */
+  async deleteLinks(names: readonly string[]): Promise<void> {
+    const [only] = names;
+    if (only === undefined) return;
+    if (names.length === 1) {
+      await this.deleteLink(only);
+      return;
+    }
+    const group = randomInt(1 << 16, 2 ** 31);
+    const replies = await this.#socket.transact([
+      ...names.map(name => (train: Train) => encodeLinkGroup(train, name, group)),
+      train => encodeGroupDelete(train, group),
+    ]);
+    replies.forEach((reply, i) => {
+      const object = names[i] === undefined ? `links ${names.join(' ')}` : `link ${names[i]}`;
+      if (reply.errno !== 0 && !GONE.link.includes(reply.errno))
+        throw refused(reply, { op: 'delete', object });
+    });
   }
 
   /** Addresses of both families. */

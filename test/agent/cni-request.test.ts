@@ -46,6 +46,7 @@ function handlerOver(
       },
       detach: async () => {},
       deleteLink: async () => {},
+      deleteLinkSoon: async () => {},
     },
     onChange: () => {},
     log: silent,

@@ -32,6 +32,10 @@ class FakeDatapath implements EndpointDatapath {
     this.links.set(o.hostName, ifindex);
     return { ifindex, hostMac: '02:00:00:00:00:01', mac: '02:00:00:00:00:02' };
   }
+  deleteLinkSoon(hostName: string): Promise<void> {
+    return this.deleteLink(hostName);
+  }
+
   async deleteLink(hostName: string): Promise<void> {
     this.links.delete(hostName);
   }

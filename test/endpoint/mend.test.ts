@@ -42,6 +42,7 @@ function world() {
       expel: async () => {},
       detach: async () => {},
       deleteLink: async () => {},
+      deleteLinkSoon: async () => {},
     },
     onChange: () => {},
     log: silent,

@@ -67,6 +67,30 @@ test('veth: the peer is born in its namespace, by path and by descriptor', t =>
     }),
   ));
 
+test('many devices are deleted at once, and no other', t =>
+  inside(({ rt }) =>
+    inside(async ({ netns: other, rt: rtOther }) => {
+      const netns = other.path;
+      const names = Array.from({ length: 130 }, (_, i) => `many${i}`);
+      for (const name of names) await rt.createVeth({ name, peer: { name: `e${name}`, netns } });
+      await rt.createVeth({ name: 'stays', peer: { name: 'estays', netns } });
+      await rt.deleteLinks([]);
+      await rt.deleteLinks(['many0']);
+      await rt.deleteLinks(['nobody', 'nobody else']);
+      t.is((await rt.links()).length, 131);
+      // Some are gone already.
+      await rt.deleteLinks([...names, 'nobody']);
+      for (const one of [rt, rtOther])
+        t.deepEqual(
+          (await one.links()).map(link => link.name).sort(),
+          one === rt ? ['lo', 'stays'] : ['estays', 'lo'],
+        );
+      await rt.createVeth({ name: 'last', peer: { name: 'elast', netns } });
+      await t.throwsAsync(rt.deleteLinks(['lo', 'last']), { code: 'ENOTSUP' }, 'all or none');
+      t.is((await rt.links()).length, 3);
+    }),
+  ));
+
 test('what the kernel refuses says why', t =>
   inside(async ({ rt }) => {
     await rt.createVeth({ name: 'test0', peer: { name: 'test1' } });

@@ -18,6 +18,7 @@ const IFLA = {
   LINKINFO: 18,
   IFALIAS: 20,
   AF_SPEC: 26,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
   LINK_NETNSID: 37,
@@ -100,6 +101,16 @@ export function encodeLinkGet(train: Train, ref: LinkRef): void {
 
 export function encodeLinkDelete(train: Train, ref: LinkRef): void {
   about(train, RTM_DELLINK, NLM.ACK, ref);
+}
+
+/** Puts a device into a group, a number that many devices may share. */
+export function encodeLinkGroup(train: Train, ref: LinkRef, group: number): void {
+  about(train, RTM_SETLINK, NLM.ACK, ref).attrU32(IFLA.GROUP, group);
+}
+
+/** Deletes every device of a group (`rtnl_group_dellink`). */
+export function encodeGroupDelete(train: Train, group: number): void {
+  train.message(RTM_DELLINK, NLM.ACK, ifinfo()).attrU32(IFLA.GROUP, group);
 }
 
 /** @param peerNetnsFd descriptor of the namespace in which the peer is born */
