@@ -193,7 +193,7 @@ test('a write is refused before it begins when the term is over', async t => {
     config: { server: 'unix:///x' },
     get: async () => ({ kind: 'Lease' }),
     ...Object.fromEntries(
-      ['create', 'update', 'patch', 'delete', 'createSubresource'].map(op => [
+      ['create', 'update', 'patch', 'delete', 'createSubresource', 'raw'].map(op => [
         op,
         async () => written.push(op),
       ]),
@@ -207,6 +207,7 @@ test('a write is refused before it begins when the term is over', async t => {
     () => guarded.patch('Lease', 'a', {}),
     () => guarded.delete('Lease', 'a'),
     () => guarded.createSubresource('Pod', 'a', 'binding', {}),
+    () => guarded.raw('create', 'lease a', { method: 'POST', path: '/x' }),
   ];
   for (const write of writes) await write();
   leading = false;
@@ -214,6 +215,6 @@ test('a write is refused before it begins when the term is over', async t => {
     const error = await t.throwsAsync(write(), { instanceOf: FimbriaError });
     t.is(error?.code, 'NOT_LEADING');
   }
-  t.deepEqual(written, ['create', 'update', 'patch', 'delete', 'createSubresource']);
+  t.deepEqual(written, ['create', 'update', 'patch', 'delete', 'createSubresource', 'raw']);
   t.truthy(await guarded.get('Lease', 'a'));
 });
