@@ -136,7 +136,7 @@ test('an operator does its work with the rights that it has, and has none that i
   await cluster.until('CiliumEndpoint', endpoints => endpoints.length === 0);
   await cluster.until('CiliumIdentity', identities => identities.length === 0);
   await cluster.until('CiliumNode', nodes => nodes.length === 1);
-  while (!keeper.used.has('cluster: get ciliumnodes')) await keeper.next();
+  while (!keeper.used.has('cluster: get ciliumnodes.cilium.io')) await keeper.next();
 
   // A successor takes over, in the mode with one pool.
   await stop();

@@ -44,7 +44,7 @@ export function rightFor(rights: Rights, access: Access, home: string): string |
         verbs.includes(access.verb) &&
         (resourceNames === undefined || resourceNames.includes(access.name ?? '')),
     );
-    if (allows) return `${where}: ${access.verb} ${access.resource}`;
+    if (allows) return rightText(where, access.verb, access.resource, access.group);
   }
   return undefined;
 }
@@ -53,9 +53,14 @@ export function rightFor(rights: Rights, access: Access, home: string): string |
 export function rightsOf(rights: Rights): string[] {
   return (['cluster', 'home'] as const)
     .flatMap(where =>
-      rights[where].flatMap(({ resources, verbs }) =>
-        resources.flatMap(resource => verbs.map(verb => `${where}: ${verb} ${resource}`)),
+      rights[where].flatMap(({ apiGroups: [group = ''], resources, verbs }) =>
+        resources.flatMap(resource => verbs.map(verb => rightText(where, verb, resource, group))),
       ),
     )
     .sort();
+}
+
+/** A right in words: `cluster: patch ciliumnodes/status.cilium.io`. */
+export function rightText(where: 'cluster' | 'home', verb: string, resource: string, group: string): string {
+  return `${where}: ${verb} ${resource}${group === '' ? '' : `.${group}`}`;
 }
