@@ -66,7 +66,9 @@ class HttpClusterClient implements ClusterClient {
   readonly #informers = new Set<{ close(): void }>();
 
   constructor(config: ClusterConfig, options: ClientOptions) {
-    this.config = config;
+    // What is public gets into logs and crashes one day.
+    const { token: _token, clientKey: _key, ...shown } = config;
+    this.config = shown;
     const userAgent = options.userAgent ?? 'fimbria';
     this.#manager = userAgent.split('/')[0]!;
     this.#log = options.log ?? createLogger('warn');
@@ -190,6 +192,7 @@ class HttpClusterClient implements ClusterClient {
       watch: (resourceVersion, timeoutSeconds, signal) =>
         this.#watch(known, options, resourceVersion, timeoutSeconds, signal),
       whole: object => withKind(known, object),
+      redact: text => this.#requests.redact(text),
       log: this.#log,
       onClose: () => this.#informers.delete(informer),
       tuning: this.#tuning,

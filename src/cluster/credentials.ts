@@ -47,6 +47,13 @@ export class Credentials {
     return before.some(([path, text]) => this.#read(path) !== text);
   }
 
+  /** A text without the token. */
+  redact(text: string): string {
+    const { token, tokenFile } = this.#config;
+    const known = tokenFile === undefined ? token : this.#files.get(tokenFile)?.text.trim();
+    return known ? text.replaceAll(known, 'TOKEN') : text;
+  }
+
   #read(path: string): string {
     const known = this.#files.get(path);
     if (known && performance.now() - known.readAtMs < FILE_TTL_MS) return known.text;

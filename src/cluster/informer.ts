@@ -45,6 +45,8 @@ export interface ListWatchOptions<T> {
   watch(resourceVersion: string, timeoutSeconds: number, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
   /** Adds to an event's object what the server did not send. */
   whole(object: T): T;
+  /** Takes our token out of what a server sent, for messages. */
+  redact(text: string): string;
   pick?(object: T): T;
   log: Logger;
   onClose(): void;
@@ -197,7 +199,7 @@ export class ListWatchInformer<T extends KubeObject> implements Informer<T> {
 
   #apply(event: WatchEvent<T>): void {
     if (event.type === 'ERROR')
-      throw watchError(this.#options.name, event.object as unknown as Partial<Status>);
+      throw watchError(this.#options.name, event.object as unknown as Partial<Status>, this.#options.redact);
     const { resourceVersion } = event.object.metadata;
     if (event.type === 'DELETED') {
       const { key, object } = this.#kept(this.#options.whole(event.object));

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { parseDocument, stringify } from 'yaml';
 import { FimbriaError, messageOf } from '../base/errors.ts';
 import type { ClusterConfig } from './types.ts';
 
@@ -42,15 +42,7 @@ interface ContextEntry {
 export function loadKubeconfig(path: string): ClusterConfig {
   const invalid = (why: string, hint?: string): FimbriaError =>
     new FimbriaError({ code: 'INVALID', op: 'read kubeconfig', object: path, why, ...(hint && { hint }) });
-  let document: Record<string, unknown>;
-  try {
-    document = (parse(readFileSync(path, 'utf8')) ?? {}) as Record<string, unknown>;
-  } catch (error) {
-    if (!existsSync(path)) {
-      throw new FimbriaError({ code: 'NOT_FOUND', op: 'read kubeconfig', object: path, why: 'no such file' });
-    }
-    throw invalid(messageOf(error));
-  }
+  const document = parseText(readText(path, invalid), invalid);
   const context = pick<'context', ContextEntry>(document, 'contexts', 'context', document['current-context']);
   if (!context.value) throw invalid(`no context named "${context.name}"`, 'set current-context');
   const cluster = pick<'cluster', ClusterEntry>(document, 'clusters', 'cluster', context.value.cluster).value;
@@ -90,6 +82,32 @@ export function loadKubeconfig(path: string): ClusterConfig {
     clientKeyFile: file(user['client-key'], user['client-key-data']),
     namespace: context.value.namespace,
   });
+}
+
+function readText(path: string, invalid: (why: string) => FimbriaError): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (existsSync(path)) throw invalid(messageOf(error));
+    throw new FimbriaError({ code: 'NOT_FOUND', op: 'read kubeconfig', object: path, why: 'no such file' });
+  }
+}
+
+/** The parser's own words quote the text, in which there are tokens and keys: only what and where is told. */
+function parseText(text: string, invalid: (why: string) => FimbriaError): Record<string, unknown> {
+  const parsed = parseDocument(text, { logLevel: 'silent', prettyErrors: false });
+  const [problem] = [...parsed.errors, ...parsed.warnings];
+  if (problem) {
+    const line = text.slice(0, problem.pos[0]).split('\n').length;
+    throw invalid(`it is no YAML (${problem.code.toLowerCase().replaceAll('_', ' ')} in line ${line})`);
+  }
+  let value: unknown;
+  try {
+    value = parsed.toJS();
+  } catch {
+    throw invalid('it is no YAML (an alias leads nowhere)');
+  }
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /** The configuration that a Pod finds in itself, or undefined outside a cluster. */

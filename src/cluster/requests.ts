@@ -1,6 +1,6 @@
 import { type IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { codeOf } from '../base/errors.ts';
+import { codeOf, FimbriaError } from '../base/errors.ts';
 import { CallCounter } from './calls.ts';
 import { refused, unreachable } from './errors.ts';
 import { Transport, type TransportRequest, type TransportResponse } from './transport.ts';
@@ -22,21 +22,33 @@ export class Requests {
   readonly #transport: Transport;
   readonly #timeouts: { readMs: number; writeMs: number };
 
-  /** @throws FimbriaError UNAVAILABLE when the server's URL cannot be read */
+  /** @throws FimbriaError INVALID when the server's URL cannot be used */
   constructor(config: ClusterConfig, userAgent: string, timeouts: { readMs: number; writeMs: number }) {
     this.#config = config;
     this.#timeouts = timeouts;
     try {
       this.#transport = new Transport(config, userAgent);
     } catch (error) {
-      throw unreachable('connect to', 'cluster', config.server, error);
+      throw new FimbriaError({
+        code: 'INVALID',
+        op: 'connect to',
+        object: 'cluster',
+        why: error instanceof TypeError && !('input' in error) ? error.message : 'its address is no URL',
+        hint: 'name a server such as https://10.0.0.1:6443',
+      });
     }
+  }
+
+  /** What a server sent, without the token that it may have been sent: for messages. */
+  redact(text: string): string {
+    return this.#transport.redact(text);
   }
 
   /** The parsed answer. `op` and `object` are for messages. */
   async json<T>(op: string, object: string, request: TransportRequest): Promise<T> {
     const { status, headers, body } = await this.#patiently(op, object, request);
-    if (status < 200 || status > 299) throw refused(op, object, status, body, retryAfterMs(headers));
+    if (status < 200 || status > 299)
+      throw refused(op, object, status, this.redact(body), retryAfterMs(headers));
     try {
       return JSON.parse(body) as T;
     } catch {
@@ -62,7 +74,7 @@ export class Requests {
     if (response.statusCode === 200) return response;
     let body = '';
     for await (const chunk of response.setEncoding('utf8')) body += chunk;
-    throw refused(op, object, response.statusCode ?? 0, body, retryAfterMs(response.headers));
+    throw refused(op, object, response.statusCode ?? 0, this.redact(body), retryAfterMs(response.headers));
   }
 
   close(): void {

@@ -33,6 +33,7 @@ export class Transport {
     this.#credentials = new Credentials(config);
     this.#userAgent = userAgent;
     const url = new URL(config.server);
+    if (url.username || url.password) throw new TypeError('the address must not name a user; use a token');
     this.#secure = url.protocol === 'https:';
     const keep = { keepAlive: true, keepAliveMsecs: TCP_KEEPALIVE_MS };
     if (url.protocol === 'unix:') {
@@ -49,7 +50,7 @@ export class Transport {
       this.#target = { host: bare(url.hostname), port: url.port || 80 };
       this.#agent = new http.Agent(keep);
     } else {
-      throw new TypeError(`server ${config.server} must begin with https://, http:// or unix://`);
+      throw new TypeError('the address must begin with https://, http:// or unix://');
     }
   }
 
@@ -89,6 +90,11 @@ export class Transport {
   /** Reads tokens and certificates anew; true when they have changed. */
   reloadCredentials(): boolean {
     return this.#credentials.reload();
+  }
+
+  /** A text that a server sent, without the token that it may have been sent. */
+  redact(text: string): string {
+    return this.#credentials.redact(text);
   }
 
   close(): void {

@@ -106,6 +106,7 @@ export interface Informer<T> {
  * UNAVAILABLE (the server cannot be reached, is overloaded or does not answer in time).
  */
 export interface ClusterClient {
+  /** Without token and key. */
   readonly config: ClusterConfig;
   get<T extends KubeObject = KubeObject>(kind: string, name: string, namespace?: string): Promise<T>;
   list<T extends KubeObject = KubeObject>(kind: string, options?: ListOptions): Promise<ListResult<T>>;

@@ -1,4 +1,4 @@
-import { FimbriaError, messageOf } from '../base/errors.ts';
+import { FimbriaError } from '../base/errors.ts';
 import type { KubeObject, Status, WatchEvent } from '../model/types.ts';
 import { errorCode } from './errors.ts';
 
@@ -13,8 +13,9 @@ export function parseWatchEvent<T extends KubeObject>(line: string, of: string):
   let event: { type?: unknown; object?: unknown } | null;
   try {
     event = JSON.parse(line);
-  } catch (error) {
-    throw malformed(of, messageOf(error));
+  } catch {
+    // What the parser says quotes the text, whatever that is.
+    throw malformed(of, 'it is no JSON');
   }
   if (!isRecord(event) || typeof event.type !== 'string' || !TYPES.includes(event.type))
     throw malformed(of, 'it has no type that is known');
@@ -32,13 +33,17 @@ export function parseWatchEvent<T extends KubeObject>(line: string, of: string):
 }
 
 /** What an ERROR event becomes. Pure. */
-export function watchError(of: string, status: Partial<Status>): FimbriaError {
+export function watchError(
+  of: string,
+  status: Partial<Status>,
+  redact: (text: string) => string,
+): FimbriaError {
   const seconds = status.details?.retryAfterSeconds;
   return new FimbriaError({
     code: errorCode(typeof status.code === 'number' ? status.code : 500, status),
     op: 'watch',
     object: of,
-    why: status.message || 'the server ended the watch with an error',
+    why: redact(String(status.message || 'the server ended the watch with an error')),
     ...(typeof seconds === 'number' && { retryAfterMs: seconds * 1000 }),
   });
 }
