@@ -86,10 +86,22 @@ export class TestNode {
    * Starts the agent without waiting for it, and returns the pid of what runs it. One thread carries out its netlink requests, so that a system call's
    * number is a place in its work.
    */
-  async launch(at?: KillPoint, env: Record<string, string> = {}): Promise<number> {
+  async launch(
+    at?: KillPoint,
+    env: Record<string, string> = {},
+    more: readonly string[] = [],
+  ): Promise<number> {
     const { localKubeconfig, configDir } = labPaths(this.lab);
     const agent = [process.execPath, assetPath('dist/fimbria-agent.js'), '--lab', this.lab];
-    const flags = ['--node-name', this.name, '--kubeconfig', localKubeconfig, '--config-dir', configDir];
+    const flags = [
+      '--node-name',
+      this.name,
+      '--kubeconfig',
+      localKubeconfig,
+      '--config-dir',
+      configDir,
+      ...more,
+    ];
     const variables = Object.entries({ UV_THREADPOOL_SIZE: '1', ...env }).map(pair => pair.join('='));
     const traced = at ? ['/usr/bin/strace', ...injection(at)] : [];
     return startDetached(
