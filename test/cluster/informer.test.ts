@@ -95,14 +95,15 @@ test('a connection that has gone silent is given up', async t => {
       if (!query.has('watch')) return sendList(response, 5, []);
       response.writeHead(200);
       response.flushHeaders();
-      if (++watches === 2) sendEvent(response, 'ADDED', configMap('a', 6));
+      if (++watches >= 2) sendEvent(response, 'ADDED', configMap('a', 6));
     },
     { tuning: { readDeadlineMs: 150, backoffBaseMs: 1, backoffMaxMs: 5 } },
   );
   const informer = client.informer<ConfigMap>('cm');
   const { until } = follow(informer);
   await until('+ a@6');
-  t.is(watches, 2);
+  // On a busy machine the second may seem dead as well.
+  t.true(watches >= 2);
 });
 
 test('a server that does not even begin to answer a watch is given up too', async t => {
@@ -111,13 +112,14 @@ test('a server that does not even begin to answer a watch is given up too', asyn
     t,
     (query, response) => {
       if (!query.has('watch')) return sendList(response, 5, []);
-      if (++watches === 2) sendEvent(response, 'ADDED', configMap('a', 6));
+      if (++watches >= 2) sendEvent(response, 'ADDED', configMap('a', 6));
     },
     { tuning: { readDeadlineMs: 150, backoffBaseMs: 1, backoffMaxMs: 5 } },
   );
   const { until } = follow(client.informer<ConfigMap>('cm'));
   await until('+ a@6');
-  t.is(watches, 2);
+  // On a busy machine the second may seem dead as well.
+  t.true(watches >= 2);
 });
 
 test('a torn event is not taken for one', async t => {
