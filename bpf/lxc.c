@@ -12,6 +12,7 @@
 #include "lib/deliver.h"
 #include "lib/encap.h"
 #include "lib/fib.h"
+#include "lib/pod_lb.h"
 #include "lib/remote.h"
 
 /* A pod sends from its own device, address and MAC, or not at all. */
@@ -21,8 +22,37 @@ static __always_inline bool is_genuine(struct __sk_buff *skb, const struct endpo
 	return source && source->ifindex == skb->ifindex && mac_equal(eth->h_source, source->mac);
 }
 
-static __always_inline int to_remote(struct __sk_buff *skb, const struct ipv4_packet *packet,
-				     const struct endpoint_info *source, struct flow *flow)
+/* A backend's reply to a client outside goes back as the service's. 0 or a drop. */
+static __always_inline int answer_client(struct __sk_buff *skb, struct ipv4_packet *packet,
+					 struct tuple *tuple, struct flow *flow)
+{
+	int answer;
+
+	if (!cfg_node_port || !is_flow(tuple))
+		return 0;
+	answer = reply_from_service(skb, tuple, CT_INGRESS);
+	if (answer != REPLY)
+		return answer;
+	flow->translated = true;
+	return point_at_headers(skb, packet) ? 0 : DROP(SOURCE_LXC_C, DROP_INVALID);
+}
+
+/* A pod that a service has sent to itself: it was allowed to all along. */
+static __always_inline int deliver_to_self(struct __sk_buff *skb, const struct ipv4_packet *packet,
+					   const struct endpoint_info *self, struct flow *flow)
+{
+	flow->destination_identity = self->identity;
+	flow->direction = DIRECTION_INGRESS;
+	if (unlikely(!ttl_allows_forwarding(packet->ip)))
+		return DROP(SOURCE_LXC_C, DROP_TTL_EXCEEDED);
+	decrement_ttl(packet->ip);
+	/* Not through its own device's egress, where the answer would be looked for once more. */
+	return deliver_to_peer(skb, packet, self, flow);
+}
+
+static __always_inline int to_remote(struct __sk_buff *skb, struct ipv4_packet *packet,
+				     struct tuple *tuple, const struct endpoint_info *source,
+				     struct flow *flow)
 {
 	const struct ipcache_info *remote = lookup_ipcache(packet->ip->daddr);
 	int error;
@@ -34,9 +64,13 @@ static __always_inline int to_remote(struct __sk_buff *skb, const struct ipv4_pa
 	error = refuse_unreachable(remote);
 	if (error)
 		return error;
+	error = answer_client(skb, packet, tuple, flow);
+	if (error)
+		return error;
 	if (behind_tunnel(remote))
 		return encapsulate_from_pod(skb, packet, remote, flow);
-	if (cfg_host_routing)
+	/* Of what goes back to a service's client the stack has not seen the beginning. */
+	if (cfg_host_routing || flow->translated)
 		return via_neighbour(remote) ? route_to_node(skb, packet, remote, flow)
 					     : route_from_pod(skb, packet, flow);
 	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_LXC_C);
@@ -46,6 +80,7 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 {
 	const struct endpoint_info *source, *destination;
 	struct ipv4_packet packet;
+	struct tuple tuple;
 	int error;
 
 	error = parse_ipv4(skb, &packet);
@@ -57,12 +92,26 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 	flow->source_identity = source->identity;
 	flow->endpoint_id = source->endpoint_id;
 
+	if (cfg_pod_lb || cfg_node_port)
+		load_tuple(skb, &tuple);
+	if (cfg_pod_lb && is_flow(&tuple)) {
+		error = pod_to_service(skb, &tuple);
+		if (error < 0)
+			return error;
+		if (error && !point_at_headers(skb, &packet))
+			return DROP(SOURCE_LXC_C, DROP_INVALID);
+		if (error == POD_LB_SELF)
+			return deliver_to_self(skb, &packet, source, flow);
+	}
 	destination = lookup_endpoint(packet.ip->daddr);
 	if (!destination)
-		return to_remote(skb, &packet, source, flow);
+		return to_remote(skb, &packet, &tuple, source, flow);
 	flow->destination_identity = destination->identity;
 	error = egress_policy(skb, source, flow->destination_identity);
 	if (error)
+		return error;
+	error = answer_client(skb, &packet, &tuple, flow);
+	if (error < 0)
 		return error;
 	if (destination->flags & ENDPOINT_F_HOST)
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_LXC_C);
@@ -102,7 +151,7 @@ static __always_inline int to_container_ipv4(struct __sk_buff *skb, struct flow 
 		return DROP(SOURCE_LXC_C, DROP_UNROUTABLE);
 	flow->destination_identity = endpoint->identity;
 	flow->endpoint_id = endpoint->endpoint_id;
-	error = ingress_policy(skb, endpoint, flow->source_identity);
+	error = admit(skb, &packet, endpoint, flow);
 	if (error)
 		return error;
 	forwarded(skb, flow, TRACE_TO_LXC, SOURCE_LXC_C);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Ingress of the node's own network devices. Most of what passes here is the
- * machine's own traffic: whatever is not clearly for a pod goes on untouched
- * and uncounted.
+ * The node's own network devices. Most of what passes here is the machine's own
+ * traffic: whatever is not clearly of a pod or a service goes on untouched and
+ * uncounted.
  */
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
@@ -11,6 +11,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/deliver.h"
+#include "lib/masquerade.h"
+#include "lib/node_port.h"
 #include "lib/remote.h"
 
 static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *flow)
@@ -18,12 +20,21 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 	const struct endpoint_info *destination;
 	const struct ipcache_info *remote;
 	struct ipv4_packet packet;
+	int verdict;
 
 	/* The machine's own traffic, the tunnel's too, pays one comparison. */
-	if (point_at_headers(skb, &packet) && packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
+	if (!cfg_node_port && !cfg_masquerade && point_at_headers(skb, &packet) &&
+	    packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
 		return TC_ACT_OK;
 	if (parse_ipv4(skb, &packet))
 		return TC_ACT_OK; /* the stack has its own counters for these */
+	if (cfg_node_port || cfg_masquerade) {
+		verdict = from_outside(skb, flow);
+		if (verdict != NOT_OURS)
+			return verdict;
+		if (!point_at_headers(skb, &packet) || packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
+			return TC_ACT_OK;
+	}
 	destination = lookup_endpoint(packet.ip->daddr);
 	if (destination) {
 		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */
@@ -52,6 +63,23 @@ int cil_from_netdev(struct __sk_buff *skb)
 	    skb->vlan_present)
 		return TC_ACT_OK;
 	return finish(skb, from_netdev_ipv4(skb, &flow), &flow);
+}
+
+static __always_inline bool is_as_it_leaves(__u32 mark)
+{
+	return (mark & MARK_MAGIC_MASK) == MARK_MAGIC_TRANSLATED ||
+	       (mark & MARK_MAGIC_MASK) == MARK_MAGIC_OVERLAY;
+}
+
+/* Attached only where services or masquerade are translated here. */
+SEC("tc")
+int cil_to_netdev(struct __sk_buff *skb)
+{
+	struct flow flow = { .direction = DIRECTION_EGRESS };
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || is_as_it_leaves(skb->mark))
+		return TC_ACT_OK;
+	return finish(skb, leave_node(skb, &flow), &flow);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -8,6 +8,7 @@
 
 #include "lib/deliver.h"
 #include "lib/encap.h"
+#include "lib/node_port.h"
 #include "lib/remote.h"
 
 static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow *flow)
@@ -16,6 +17,7 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 	const struct ipcache_info *remote;
 	struct bpf_tunnel_key key = {};
 	struct ipv4_packet packet;
+	struct tuple tuple;
 	int error;
 
 	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0) < 0)
@@ -31,6 +33,14 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 	error = parse_ipv4(skb, &packet);
 	if (error)
 		return error;
+	if (cfg_node_port && packet.ip->daddr == bpf_htonl(cfg_router_ipv4)) {
+		load_tuple(skb, &tuple);
+		error = is_flow(&tuple) ? back_to_client(skb, &tuple, flow) : NOT_OURS;
+		if (error != NOT_OURS)
+			return error;
+		if (!point_at_headers(skb, &packet))
+			return DROP(SOURCE_OVERLAY_C, DROP_INVALID);
+	}
 	destination = lookup_endpoint(packet.ip->daddr);
 	if (likely(destination)) {
 		flow->destination_identity = destination->identity;
@@ -67,8 +77,12 @@ int cil_from_overlay(struct __sk_buff *skb)
 SEC("tc")
 int cil_to_overlay(struct __sk_buff *skb)
 {
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		count_packet(skb, REASON_INTERFACE, DIRECTION_EGRESS, SOURCE_OVERLAY_C, __LINE__);
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return TC_ACT_OK;
+	/* What the kernel wraps it into is the node's own: the network device needs no closer look. */
+	if (cfg_node_port || cfg_masquerade)
+		set_mark(skb, MARK_MAGIC_OVERLAY);
+	count_packet(skb, REASON_INTERFACE, DIRECTION_EGRESS, SOURCE_OVERLAY_C, __LINE__);
 	return TC_ACT_OK;
 }
 

@@ -10,7 +10,22 @@
 
 #include "config.h"
 #include "policy.h"
+#include "reply.h"
 #include "stack.h"
+
+/* What every packet meets on its last step into a pod: its policy, and the way back of its services. 0 or a drop. */
+static __always_inline int admit(struct __sk_buff *skb, struct ipv4_packet *packet,
+				 const struct endpoint_info *endpoint, const struct flow *flow)
+{
+	int answer = ingress_policy(skb, endpoint, flow->source_identity);
+
+	if (answer || !cfg_pod_lb)
+		return answer;
+	answer = answer_pod(skb);
+	if (answer == REPLY && !point_at_headers(skb, packet))
+		return DROP(SOURCE_DELIVER_H, DROP_INVALID);
+	return answer < 0 ? answer : 0;
+}
 
 /* Into the pod through the device's own transmit path. */
 static __always_inline int deliver_to_device(struct __sk_buff *skb,
@@ -39,7 +54,7 @@ static __always_inline int deliver_to_peer(struct __sk_buff *skb, const struct i
  * From an ingress hook: this node is a router on the packet's way, so it costs
  * a TTL. With endpoint routes and the host's stack in use the stack delivers.
  */
-static __always_inline int deliver(struct __sk_buff *skb, const struct ipv4_packet *packet,
+static __always_inline int deliver(struct __sk_buff *skb, struct ipv4_packet *packet,
 				   const struct endpoint_info *endpoint, struct flow *flow)
 {
 	int error;
@@ -51,7 +66,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct ipv4_pack
 
 	flow->direction = DIRECTION_INGRESS;
 	flow->endpoint_id = endpoint->endpoint_id;
-	error = ingress_policy(skb, endpoint, flow->source_identity);
+	error = admit(skb, packet, endpoint, flow);
 	if (error)
 		return error;
 	decrement_ttl(packet->ip);
@@ -65,8 +80,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct ipv4_pack
  * With endpoint routes the device's own cil_to_container applies the policy
  * and counts; the mark tells it who sent the packet.
  */
-static __always_inline int deliver_from_host(struct __sk_buff *skb,
-					     const struct ipv4_packet *packet,
+static __always_inline int deliver_from_host(struct __sk_buff *skb, struct ipv4_packet *packet,
 					     const struct endpoint_info *endpoint,
 					     struct flow *flow)
 {
@@ -80,7 +94,7 @@ static __always_inline int deliver_from_host(struct __sk_buff *skb,
 		mac_copy(packet->eth->h_source, endpoint->node_mac);
 		return bpf_redirect(endpoint->ifindex, 0);
 	}
-	error = ingress_policy(skb, endpoint, flow->source_identity);
+	error = admit(skb, packet, endpoint, flow);
 	if (error)
 		return error;
 	return deliver_to_device(skb, packet, endpoint, flow);

@@ -9,4 +9,5 @@ struct flow {
 	__u32 destination_identity;
 	__u16 endpoint_id; /* the local endpoint concerned */
 	__u8 direction;	   /* enum direction */
+	bool translated;   /* it has the addresses it is to leave with */
 };

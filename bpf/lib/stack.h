@@ -10,7 +10,8 @@
 static __always_inline int to_stack_at(struct __sk_buff *skb, const struct flow *flow,
 				       enum trace_point point, enum source_file file, __u16 line)
 {
-	mark_identity(skb, flow->source_identity);
+	set_mark(skb, flow->translated ? MARK_MAGIC_TRANSLATED
+				       : mark_of_identity(flow->source_identity));
 	forwarded_at(skb, flow, point, file, line);
 	return TC_ACT_OK;
 }

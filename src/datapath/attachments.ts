@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ignoring } from '../base/errors.ts';
 import type { Target } from '../base/reconcile.ts';
-import { TcFilter, TcxLink, tcxQuery } from '../kernel/libbpf/index.ts';
+import { BpfProgram, TcFilter, TcxLink, tcxQuery } from '../kernel/libbpf/index.ts';
 import type { Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { ProgramName, Programs } from './programs.ts';
 
@@ -121,6 +121,18 @@ export class AttachmentTarget implements Target<Attachment, ActualAttachment> {
   async clear(attachment: Attachment): Promise<void> {
     this.#dropTcx(attachment);
     await ignoring(['ENOENT', 'EINVAL', 'ENODEV'], () => TcFilter.detach(attachment));
+  }
+
+  /** As `clear` at a device that others use, too: a filter of theirs stays. */
+  async clearOurs(attachment: Attachment): Promise<void> {
+    this.#dropTcx(attachment);
+    const filter = TcFilter.query(attachment);
+    if (!filter) return;
+    const program = BpfProgram.fromId(filter.programId);
+    const { name } = program;
+    program.close();
+    if (name.startsWith('cil_'))
+      await ignoring(['ENOENT', 'EINVAL', 'ENODEV'], () => TcFilter.detach(attachment));
   }
 
   /** Removes the pins of devices that are not in `devices`: what an earlier configuration attached. */

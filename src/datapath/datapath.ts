@@ -435,6 +435,11 @@ export class Datapath {
     for (const device of this.options.networkDevices) {
       await setDeviceSysctls(device.name);
       this.#desire(device.name, device.ifindex, 'ingress', 'cil_from_netdev', tcx);
+      const egress = { device: device.name, ifindex: device.ifindex, direction: 'egress' } as const;
+      if (this.options.flows?.nodePort || this.options.flows?.masquerade)
+        this.#desire(device.name, device.ifindex, 'egress', 'cil_to_netdev', tcx);
+      // An earlier run may have left it.
+      else await this.#attachmentTarget.clearOurs({ ...egress, program: 'cil_to_netdev', tcx });
     }
     this.#log.debug('attaching to node devices', { tcx });
   }

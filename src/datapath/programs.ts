@@ -18,6 +18,7 @@ export type ProgramName =
   | 'cil_to_host'
   | 'cil_from_host'
   | 'cil_from_netdev'
+  | 'cil_to_netdev'
   | 'cil_from_overlay'
   | 'cil_to_overlay'
   | 'cil_sock4_connect'

@@ -1,5 +1,7 @@
-import { BpfObject, TcFilter } from '../../src/kernel/libbpf/index.ts';
+import { parseIpv4 } from '../../src/base/addr.ts';
+import { type BpfMap, BpfObject, TcFilter } from '../../src/kernel/libbpf/index.ts';
 import { setSysctl } from '../../src/kernel/netns.ts';
+import type { Rodata } from '../../src/maps/abi.gen.ts';
 import { type MetricsRow, metricsMap } from '../../src/maps/metrics.ts';
 import { endpointMap, ipcacheMap } from '../../src/maps/tables.ts';
 import {
@@ -14,6 +16,9 @@ import {
 /** Two nodes with real devices, routes and programs, for what BPF_PROG_TEST_RUN cannot show: where packets arrive. */
 
 const INDEX = { eth0: 2, host: 3, net: 4, overlay: OVERLAY_IFINDEX, lxc: 20 } as const;
+
+/** A host beside the cluster. */
+export const OUTSIDE = '192.168.10.1';
 
 export interface LivePod {
   readonly ip: string;
@@ -30,24 +35,57 @@ export class LiveNode {
   readonly namespace: Namespace;
   readonly #objects: BpfObject[] = [];
   readonly #configuration: Configuration;
+  /** Options beside the configuration's; with any, network devices get their egress program, too. */
+  readonly #more: Partial<Rodata>;
 
-  private constructor(number: number, configuration: Configuration, namespace: Namespace) {
+  private constructor(
+    number: number,
+    configuration: Configuration,
+    more: Partial<Rodata>,
+    namespace: Namespace,
+  ) {
     this.ip = `192.168.10.${100 + number}`;
     this.router = `10.0.${number}.1`;
     this.podCidr = `10.0.${number}.0/24`;
     this.namespace = namespace;
     this.#configuration = configuration;
+    this.#more = more;
   }
 
-  /** Two nodes joined by a cable, each with `podsPerNode` pods, everything programmed and attached. */
-  static async pair(configuration: Configuration, podsPerNode: number): Promise<[LiveNode, LiveNode]> {
+  /**
+   * Two nodes joined by a cable, each with `podsPerNode` pods, everything programmed and attached.
+   * @param more options beside the configuration's
+   * @param outside a namespace that gets a switch with `OUTSIDE` as its address, instead of the cable
+   */
+  static async pair(
+    configuration: Configuration,
+    podsPerNode: number,
+    more: Partial<Rodata> = {},
+    outside?: Namespace,
+  ): Promise<[LiveNode, LiveNode]> {
     const nodes: LiveNode[] = [];
     try {
-      for (const number of [0, 1]) nodes.push(new LiveNode(number, configuration, await quietNamespace()));
+      for (const number of [0, 1])
+        nodes.push(new LiveNode(number, configuration, more, await quietNamespace()));
       const [a, b] = nodes as [LiveNode, LiveNode];
-      a.namespace.ip([
-        `link add eth0 index ${INDEX.eth0} type veth peer name eth0 index ${INDEX.eth0} netns ${b.namespace.path}`,
-      ]);
+      if (outside) {
+        outside.ip([
+          'link set lo up',
+          'link add br0 type bridge',
+          'link set br0 up',
+          `address add ${OUTSIDE}/24 dev br0`,
+        ]);
+        for (const [i, node] of nodes.entries()) {
+          node.namespace.ip([
+            `link add eth0 index ${INDEX.eth0} type veth peer name node${i} netns ${outside.path}`,
+          ]);
+          outside.ip([`link set node${i} master br0`, `link set node${i} up`]);
+        }
+      } else {
+        a.namespace.ip([
+          `link add eth0 index ${INDEX.eth0} type veth peer name eth0 index ${INDEX.eth0} netns ${b.namespace.path}`,
+        ]);
+      }
       for (const node of [a, b]) {
         node.#makeDevices();
         for (let i = 0; i < podsPerNode; i++) await node.#addPod(10 + i);
@@ -66,6 +104,7 @@ export class LiveNode {
       'link set lo up',
       `address add ${this.ip}/24 dev eth0`,
       'link set eth0 up',
+      `route add default via ${OUTSIDE}`,
       `link add cilium_host index ${INDEX.host} type veth peer name cilium_net index ${INDEX.net}`,
       'link set cilium_host arp off up',
       'link set cilium_net arp off up',
@@ -136,6 +175,7 @@ export class LiveNode {
     attach(host, 'cil_from_host', INDEX.host, 'egress');
     attach(host, 'cil_to_host', INDEX.net, 'ingress');
     attach(netdev, 'cil_from_netdev', INDEX.eth0, 'ingress');
+    if (Object.keys(this.#more).length > 0) attach(netdev, 'cil_to_netdev', INDEX.eth0, 'egress');
     if (tunnel) {
       attach(overlay, 'cil_from_overlay', INDEX.overlay, 'ingress');
       attach(overlay, 'cil_to_overlay', INDEX.overlay, 'egress');
@@ -157,7 +197,13 @@ export class LiveNode {
       object.configureMap(map, shared ? { pinPath: null, reuse: shared } : { pinPath: null });
       shared?.close();
     }
-    object.setRodata(rodata(this.#configuration));
+    object.setRodata({
+      ...rodata(this.#configuration),
+      cfg_node_ipv4: parseIpv4(this.ip),
+      cfg_router_ipv4: parseIpv4(this.router),
+      cfg_direct_ifindex: INDEX.eth0,
+      ...this.#more,
+    });
     object.load();
     return object;
   }
@@ -195,6 +241,11 @@ export class LiveNode {
       ...this.pods.map(pod => [pod.ip, { ...plain, cluster: true, identity: pod.identity }] as const),
     ]);
     ipcache.close();
+  }
+
+  /** One of the maps that all programs of this node share. The caller closes it. */
+  map(name: string): BpfMap {
+    return this.#objects[0]!.map(name);
   }
 
   metrics(): MetricsRow[] {

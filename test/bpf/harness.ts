@@ -182,6 +182,14 @@ export class Loaded {
     return map;
   }
 
+  /** Conntrack and what belongs to it is empty again. */
+  forgetFlows(): void {
+    for (const name of FLOW_MAPS) {
+      const map = this.map(name);
+      map.deleteBatch([...map.keys()]);
+    }
+  }
+
   /** Runs a program on one packet and tells everything it did. */
   run(programName: string, input: Input): Outcome {
     const metrics = this.map('cilium_metrics');

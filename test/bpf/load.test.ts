@@ -8,7 +8,7 @@ import { fillMaps } from './world.ts';
 const PROGRAMS = {
   lxc: ['cil_from_container', 'cil_to_container'],
   host: ['cil_from_host', 'cil_to_host'],
-  netdev: ['cil_from_netdev'],
+  netdev: ['cil_from_netdev', 'cil_to_netdev'],
   overlay: ['cil_from_overlay', 'cil_to_overlay'],
 } as const;
 type ObjectName = keyof typeof PROGRAMS;
@@ -45,8 +45,10 @@ test('every object declares the same maps and the programs that the agent attach
     const object = BpfObject.open(builtObject(name));
     t.deepEqual(object.programs.map(p => p.name).sort(), [...PROGRAMS[name]].sort());
     t.deepEqual(
-      object.maps.map(({ name: map, maxEntries, pinned }) => ({ map, maxEntries, pinned })),
-      Object.entries(Maps).map(([map, { maxEntries, pinned }]) => ({ map, maxEntries, pinned })),
+      Object.fromEntries(object.maps.map(m => [m.name, { maxEntries: m.maxEntries, pinned: m.pinned }])),
+      Object.fromEntries(
+        Object.entries(Maps).map(([map, { maxEntries, pinned }]) => [map, { maxEntries, pinned }]),
+      ),
     );
     object.close();
   }

@@ -3,6 +3,7 @@ import { DropReason, EventSize } from '../../../src/maps/abi.gen.ts';
 import type { DatapathEvent } from '../../../src/maps/events.ts';
 import type { MetricsRow } from '../../../src/maps/metrics.ts';
 import { type Configuration, configurationName, type Loaded, SKB, VERDICT } from '../harness.ts';
+import { answerTo } from './answer.ts';
 import { type Case, generate } from './generate.ts';
 import { brokenInvariant } from './invariants.ts';
 import type { Decision, Meeting, Oracle } from './oracle.ts';
@@ -45,6 +46,9 @@ export function run(campaign: Campaign, packets: number, tally: Tally): void {
     const cases = Array.from({ length: Math.min(BATCH, packets - done) }, () =>
       generate(campaign.program, campaign.random, prepared),
     );
+    for (let i = 1; i < cases.length; i++)
+      if (campaign.random.oneIn(6))
+        cases[i] = answerTo(cases[campaign.random.below(i)]!, campaign.program, campaign.random) ?? cases[i]!;
     const wrong = check(campaign, cases, prepared, traced, tally);
     if (wrong) throw new Error(locate(campaign, cases, prepared, traced, wrong));
     done += cases.length;
@@ -87,6 +91,8 @@ function check(
 ): string | undefined {
   const loaded = prepared ? c.probe : c.built;
   loaded.runtime.set(0, { trace: traced });
+  loaded.forgetFlows();
+  c.oracle.forgetFlows();
   const name = `${prepared ? 'probe' : 'cil'}_${c.program}`;
   const { refused, outcomes, metrics, events } = runBatch(loaded, name, cases);
   if (refused) return refused;

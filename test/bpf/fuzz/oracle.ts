@@ -5,6 +5,7 @@ import { markOf } from '../fixture.ts';
 import { type Configuration, TUNNEL_MTU } from '../harness.ts';
 import { ETHERTYPE } from '../packet.ts';
 import type { PolicyRule } from '../world.ts';
+import { FlowMemory, reversed } from './flows.ts';
 import { type Frame, macAt, readFrame, u16At, u32At } from './frame.ts';
 import {
   bytesOnWire,
@@ -61,11 +62,17 @@ type Change = Partial<Pick<Decision, 'mark' | 'bytes' | 'tunnel' | 'forHost'>>;
 export class Oracle {
   readonly #configuration: Configuration;
   readonly #policies: Map<number, PolicyRule[]>;
+  readonly #flows = new FlowMemory();
 
   /** @param policies rules by endpoint id; an endpoint that has none here has no map */
   constructor(configuration: Configuration, policies: Map<number, PolicyRule[]>) {
     this.#configuration = configuration;
     this.#policies = policies;
+  }
+
+  /** Conntrack is empty. */
+  forgetFlows(): void {
+    this.#flows.forget();
   }
 
   decide(program: Program, meeting: Meeting): Decision {
@@ -288,8 +295,15 @@ export class Oracle {
     flow: Flow,
   ): Decision | undefined {
     if (!(direction === 'ingress' ? endpoint.policyIngress : endpoint.policyEgress)) return undefined;
+    const { kind, tuple } = this.#flows.tupleOf(frame);
+    const isFlow = kind === 'flow' || kind === 'icmp error';
+    const other = direction === 'ingress' ? 'egress' : 'ingress';
+    // What answers a flow that was let through needs no rule.
+    if (isFlow && this.#flows.isAllowed(other, reversed(tuple))) return undefined;
     const answer = policyAnswer(this.#policies.get(endpoint.endpointId), direction, peer, frame);
-    return answer === 'allow' ? undefined : dropped(m, answer, flow);
+    if (answer !== 'allow') return dropped(m, answer, flow);
+    if (kind === 'flow') this.#flows.allow(direction, tuple);
+    return undefined;
   }
 }
 

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What leaves the node by its own devices: pods' packets with the node's address, the node's own as it must. */
+#pragma once
+
+#include "endpoint.h"
+#include "fib.h"
+#include "nat.h"
+#include "reply.h"
+
+/* A packet of the node itself: out of a backend that is no pod, or in the way of a translation. 0 or a drop. */
+static __noinline int host_leaves(struct __sk_buff *skb)
+{
+	struct nat_key key;
+	struct tuple tuple;
+	__u32 now;
+	int answer;
+
+	load_tuple(skb, &tuple);
+	if (!is_flow(&tuple))
+		return 0;
+	if (cfg_node_port) {
+		answer = reply_from_service(skb, &tuple, CT_INGRESS);
+		if (answer)
+			return answer < 0 ? answer : 0;
+	}
+	if (tuple.kind != TUPLE_FLOW)
+		return 0;
+	now = now_s();
+	nat_key_of(&key, &tuple.key, NAT_OUT);
+	if (!nat_find(&key, now)) {
+		key.saddr = tuple.key.daddr;
+		key.daddr = tuple.key.saddr;
+		key.sport = tuple.key.dport;
+		key.dport = tuple.key.sport;
+		key.direction = NAT_IN;
+		if (!nat_find(&key, now))
+			return 0;
+	}
+	/* What comes back on this port is a pod's, or was ours the time before. */
+	return nat_out(skb, &tuple, tuple.key.saddr);
+}
+
+/* Whether who gets it sees the pod's own address. */
+static __always_inline bool keeps_address(__be32 destination)
+{
+	struct ipmasq_key listed = { .prefixlen = IPV4_BITS, .ipv4 = destination };
+	const struct ipcache_info *remote;
+
+	if (cfg_native_mask && (bpf_ntohl(destination) & cfg_native_mask) == cfg_native_net)
+		return true;
+	if (!is_unicast(destination))
+		return true;
+	remote = lookup_ipcache(destination);
+	if (remote && remote->flags & (IPCACHE_F_CLUSTER | IPCACHE_F_OWN_PODCIDR))
+		return true;
+	/* Behind a tunnel nobody out there knows a way back to a pod. */
+	if (remote && (remote->identity == IDENTITY_HOST ||
+		       (!cfg_tunnel && remote->identity == IDENTITY_REMOTE_NODE)))
+		return true;
+	return bpf_map_lookup_elem(&cilium_ipmasq_v4, &listed);
+}
+
+static __noinline int masquerade(struct __sk_buff *skb)
+{
+	struct tuple tuple;
+
+	load_tuple(skb, &tuple);
+	switch (tuple.kind) {
+	case TUPLE_FLOW:
+	case TUPLE_ICMP_ERROR:
+		return nat_out(skb, &tuple, bpf_htonl(cfg_node_ipv4));
+	case TUPLE_TRUNCATED:
+		return DROP(SOURCE_MASQUERADE_H, DROP_INVALID);
+	case TUPLE_LOST_FRAGMENT:
+		return DROP(SOURCE_MASQUERADE_H, DROP_FRAGMENT_NOT_FOUND);
+	default:
+		return DROP(SOURCE_MASQUERADE_H, DROP_NAT_UNSUPPORTED_PROTOCOL);
+	}
+}
+
+static __always_inline int leave_node(struct __sk_buff *skb, struct flow *flow)
+{
+	const struct endpoint_info *sender;
+	struct ipv4_packet packet;
+
+	if (parse_ipv4(skb, &packet))
+		return 0; /* the stack made it */
+	if (packet.ip->saddr == bpf_htonl(cfg_node_ipv4))
+		return host_leaves(skb);
+	if (!cfg_masquerade)
+		return 0;
+	sender = lookup_endpoint(packet.ip->saddr);
+	if (!sender || keeps_address(packet.ip->daddr))
+		return 0;
+	/* Of the node's own addresses only the router's is unknown outside. */
+	if (sender->flags & ENDPOINT_F_HOST && packet.ip->saddr != bpf_htonl(cfg_router_ipv4))
+		return 0;
+	flow->source_identity = sender->identity;
+	flow->endpoint_id = sender->endpoint_id;
+	flow->destination_identity = identity_of_address(packet.ip->daddr);
+	return masquerade(skb);
+}
