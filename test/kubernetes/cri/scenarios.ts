@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../../src/lab/deadline.ts';
 import { collect } from '../../e2e/lab.ts';
@@ -97,6 +98,17 @@ export function criScenarios(suite: ContainerdSuite, versions: readonly string[]
 
   const nothingLeft = async (t: ExecutionContext): Promise<void> => {
     await t.notThrowsAsync(agent.untilTraces(before));
+  };
+
+  /** GC as a runtime asks for it that knows of these sandboxes only. */
+  const collectGarbage = async (t: ExecutionContext, ...ids: string[]): Promise<void> => {
+    const config = {
+      ...{ cniVersion: '1.1.0', name: 'fimbria', type: 'fimbria-cni' },
+      'cni.dev/valid-attachments': ids.map(containerID => ({ containerID, ifname: 'eth0' })),
+    };
+    const child = node.spawn([join(CNI_BIN, 'fimbria-cni')], { CNI_COMMAND: 'GC', CNI_PATH: CNI_BIN });
+    child.stdin?.write(JSON.stringify(config));
+    t.deepEqual(await collect(child), { stdout: '', stderr: '', status: 0 });
   };
 
   /** Makes the runtime use this list, and waits until it does. */
@@ -275,19 +287,31 @@ export function criScenarios(suite: ContainerdSuite, versions: readonly string[]
 
   test.serial('GC takes away what the runtime does not know, and nothing else', async t => {
     const [kept, lost] = await Promise.all([run(), run()]);
-    const valid = [{ containerID: kept.id, ifname: 'eth0' }];
-    const config = {
-      ...{ cniVersion: '1.1.0', name: 'fimbria', type: 'fimbria-cni' },
-      'cni.dev/valid-attachments': valid,
-    };
-    const child = node.spawn([join(CNI_BIN, 'fimbria-cni')], { CNI_COMMAND: 'GC', CNI_PATH: CNI_BIN });
-    child.stdin?.write(JSON.stringify(config));
-    t.deepEqual(await collect(child), { stdout: '', stderr: '', status: 0 });
+    await collectGarbage(t, kept.id);
     const { ipam } = await agent.traces();
     t.true(ipam.includes(kept.ip));
     t.false(ipam.includes(lost.ip));
     await talks(t, kept, OUTSIDE_IP);
     await Promise.all([kept, lost].map(end));
+    await nothingLeft(t);
+  });
+
+  test.serial('a containerd that is killed while it sets a pod up: GC takes what it forgot', async t => {
+    for (const afterMs of [10, 40, 80, 120]) {
+      const begun = containerd.cri.runSandbox(options()).catch(() => {});
+      // Anywhere in it: nothing that could be awaited says where it is.
+      await delay(afterMs);
+      await containerd.stop('SIGKILL');
+      await begun;
+      await containerd.start();
+      await networkIs(true);
+      for (const { id } of await containerd.cri.sandboxes()) await end({ id });
+      await collectGarbage(t);
+      await nothingLeft(t);
+    }
+    const pod = await run();
+    await talks(t, pod, OUTSIDE_IP);
+    await end(pod);
     await nothingLeft(t);
   });
 
