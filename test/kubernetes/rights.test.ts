@@ -180,3 +180,18 @@ for (const [account, rights] of [
     }
   });
 }
+
+test('where an agent asks for metadata only, Kubernetes sends no more', async t => {
+  const { client } = await clientOf(AGENT);
+  t.teardown(() => client.close());
+  const namespaces = client.informer<KubeObject>('Namespace', { metadataOnly: true });
+  const late = new Promise<KubeObject>(resolve => {
+    const look = (object: KubeObject): void => void (object.metadata.name === 'late' && resolve(object));
+    namespaces.on({ added: look });
+  });
+  await namespaces.synced;
+  await cluster.client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'late' } });
+  for (const object of [await late, namespaces.get('default')])
+    t.deepEqual(Object.keys(object ?? {}).sort(), ['apiVersion', 'kind', 'metadata']);
+  t.is((await late).kind, 'Namespace');
+});
