@@ -130,8 +130,9 @@ static __noinline int nat_open(struct __sk_buff *skb, const struct tuple *tuple,
 	back.created_s = now;
 	back.address = out.saddr;
 	back.port = out.sport;
-	if (wanted < NAT_FIRST_PORT || is_service_port(wanted) ||
-	    (out.saddr == address && out.l4_proto != IPPROTO_ICMP))
+	/* An echo's identifier is nobody's service. The node's own flow is here because its port is taken. */
+	if (out.l4_proto != IPPROTO_ICMP &&
+	    (wanted < NAT_FIRST_PORT || is_service_port(wanted) || out.saddr == address))
 		wanted = random_port();
 	for (i = 0; i < NAT_TRIES; i++) {
 		nat_in_key(&in, &out, address, bpf_htons(wanted));

@@ -133,15 +133,21 @@ export class Loaded {
   readonly #netns: string;
   #events: DatapathEvent[] = [];
 
-  constructor(path: string, configuration: Configuration, netns: string) {
+  /** @param o options beside the configuration's, and another size for maps that flows fill */
+  constructor(
+    path: string,
+    configuration: Configuration,
+    netns: string,
+    o: { more?: Partial<Rodata>; flowEntries?: number } = {},
+  ) {
     this.#object = BpfObject.open(path);
     for (const map of this.#object.maps) {
       if (map.pinned) this.#object.configureMap(map.name, { pinPath: null });
     }
     // The sizes of a node are tested where all objects are loaded; here they would only cost memory.
     this.#object.configureMap('cilium_lxc', { maxEntries: 64 });
-    for (const name of FLOW_MAPS) this.#object.configureMap(name, { maxEntries: 4096 });
-    this.#object.setRodata(rodata(configuration));
+    for (const name of FLOW_MAPS) this.#object.configureMap(name, { maxEntries: o.flowEntries ?? 4096 });
+    this.#object.setRodata({ ...rodata(configuration), ...o.more });
     this.#object.load();
     this.#netns = netns;
     this.endpoints = endpointMap(this.map('cilium_lxc'));
