@@ -15,6 +15,7 @@ import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { VXLAN_OVERHEAD } from '../datapath/devices.ts';
+import type { FlowOptions } from '../datapath/programs.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
@@ -30,6 +31,7 @@ import { CniHandler } from './cni.ts';
 import { CniWatch } from './cni-watch.ts';
 import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
 import { DriftWatch } from './drift.ts';
+import { FlowGc, scheduleFlowGc } from './flow-gc.ts';
 import { agentHandlers } from './handlers.ts';
 import { ensureHealthEndpoint, HealthProber, HealthResponder } from './health.ts';
 import { PodIdentities } from './identities.ts';
@@ -40,7 +42,7 @@ import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
-import { connectedNetworks, findNetworkDevices, nodePortAddresses } from './network-devices.ts';
+import { connectedNetworks, deviceAddresses, findNetworkDevices } from './network-devices.ts';
 import { readNodeConfig } from './node-config.ts';
 import { healthNetnsPath } from './node-mounts.ts';
 import { claimNode } from './one-per-node.ts';
@@ -79,6 +81,9 @@ export interface AgentParts {
   maps: MapUsages;
   metrics: AgentMetrics;
   readiness: Readiness;
+  flowGc: FlowGc;
+  /** Where services are served, and by which addresses; none where they are not balanced here. */
+  serviceDevices: readonly { name: string; addresses: readonly string[] }[];
   /** Absent where services are not balanced here. */
   services?: ServiceSync;
 }
@@ -177,6 +182,7 @@ export class Agent {
                 cgroup: options.cgroupRoot ? cgroup2At(options.cgroupRoot) : findCgroup2Root(),
                 frontends: config.lbMapMax,
               },
+              flows: flowOptions(config),
             }
           : {}),
       },
@@ -241,6 +247,9 @@ export class Agent {
       routeMtu,
       log: log.for('inbound'),
     });
+    const serviceDevices = config.kubeProxyReplacement
+      ? await deviceAddresses(rtnl, networkDevices, node.ipv4)
+      : [];
     const services =
       datapath.services &&
       new ServiceSync({
@@ -248,9 +257,9 @@ export class Agent {
         table: datapath.services,
         node: {
           name: node.name,
-          addresses: await nodePortAddresses(rtnl, networkDevices, node.ipv4),
-          maglev: false,
-          dsr: false,
+          addresses: [...new Set(serviceDevices.flatMap(device => device.addresses))],
+          maglev: config.loadBalancerAlgorithm === 'maglev',
+          dsr: config.loadBalancerMode === 'dsr',
         },
         controllers,
         log: log.for('services'),
@@ -282,6 +291,11 @@ export class Agent {
         monitorLookups(rtnl, store),
       ),
     );
+    const flowGc = new FlowGc(
+      name => datapath.programs.map(name),
+      () => monitor.clockOffsetS,
+    );
+    scheduleFlowGc(controllers, flowGc);
     const parts: AgentParts = {
       options,
       config,
@@ -316,9 +330,11 @@ export class Agent {
       monitor,
       cni,
       startedAt,
-      maps: new MapUsages({ datapath, endpoints }),
+      maps: new MapUsages({ datapath, endpoints, flowGc }),
       metrics: this.#metrics,
       readiness,
+      flowGc,
+      serviceDevices,
       ...(services ? { services } : {}),
     };
     addPublishing(parts, inbound);
@@ -399,6 +415,22 @@ export class Agent {
       })
       .kick();
   }
+}
+
+/** Entries of conntrack and translations, as many as Cilium has at least. */
+const FLOW_SIZES = { ctTcp: 131_072, ctAny: 65_536, nat: 131_072, fragments: 8_192 };
+
+/** What is done packet by packet: services for clients outside. Pods and the node have them at their sockets. */
+function flowOptions(config: AgentConfig): FlowOptions {
+  return {
+    nodePort: true,
+    podLb: false,
+    dsr: config.loadBalancerMode === 'dsr',
+    masquerade: false,
+    ...(config.ipv4NativeRoutingCidr ? { nativeRoutingCidr: config.ipv4NativeRoutingCidr } : {}),
+    nodePortRange: config.nodePortRange,
+    sizes: FLOW_SIZES,
+  };
 }
 
 /** The node's own endpoint id, the same for as long as the journal lives. */

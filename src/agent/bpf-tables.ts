@@ -8,6 +8,7 @@ import type {
   MapModel,
 } from '../api/types.ts';
 import { FimbriaError } from '../base/errors.ts';
+import { serviceMaps } from '../datapath/services/writes.ts';
 import { BpfMap } from '../kernel/libbpf/index.ts';
 import { metricsMap } from '../maps/metrics.ts';
 import { endpointMap, ipcacheMap, policyMap } from '../maps/tables.ts';
@@ -15,6 +16,7 @@ import { l4ProtoText } from '../monitor/dissect.ts';
 import { reasonText, sourceFileText } from '../monitor/index.ts';
 import type { AgentParts } from './agent.ts';
 import { labelsOf } from './lookups.ts';
+import { ctRows, lbRows, natRows } from './service-views.ts';
 
 const HOST_FLAG = 1;
 
@@ -106,6 +108,15 @@ export function bpfTables(parts: AgentParts): {
       if (table === 'endpoint') return endpointRows();
       if (table === 'ipcache') return ipcacheRows();
       if (table === 'metrics') return metricsRows();
+      if (table === 'lb') return parts.datapath.services ? lbRows(serviceMaps(programs)) : [];
+      if (table === 'ct')
+        return ctRows(
+          programs.map('cilium_ct4_global'),
+          programs.map('cilium_ct_any4_global'),
+          parts.monitor.clockOffsetS,
+        );
+      if (table === 'nat')
+        return natRows(programs.map('cilium_snat_v4_external'), parts.monitor.clockOffsetS);
       return policyRows(argument);
     },
     maps: () => [

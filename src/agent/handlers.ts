@@ -13,6 +13,7 @@ import { bpfTables } from './bpf-tables.ts';
 import { endpointModel, hostEndpointModel } from './endpoint-model.ts';
 import { labelsOf } from './lookups.ts';
 import { mapWarnings } from './map-usage.ts';
+import { serviceModels } from './service-views.ts';
 import { statusResponse } from './status.ts';
 
 /** What the REST API answers from. */
@@ -66,6 +67,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
           ...ipam.problems,
           ...parts.audit.problems,
           ...mapWarnings(maps),
+          ...(datapath.services?.refused ?? []).map(r => `service ${r.owner}: ${r.why}`),
         ],
         allocations: ipam.pools.allocations(),
         defaultPool: ipam.defaultPool,
@@ -73,6 +75,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
         podCidrs: ipam.podCidrs,
         pools: ipam.pools.names.length,
         ownerText,
+        serviceDevices: parts.serviceDevices,
         attachMode: datapath.tcxAvailable && config.tcx !== 'never' ? 'tcx' : 'tc',
         controllers: parts.controllers.status(),
         routerIpv4: parts.routerIpv4,
@@ -200,7 +203,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
     },
 
     metrics: () => parts.metrics.render(parts),
-    services: async () => [],
+    services: async () => serviceModels(parts),
     maps: async () => tables.maps(),
     bpf: <T extends BpfTable>(table: T, argument?: string) =>
       Promise.resolve(tables.rows(table, argument) as BpfTables[T][]),

@@ -15,10 +15,10 @@ const CACHE_MS = 10_000;
  * fullest of them.
  */
 export class MapUsages {
-  readonly #parts: Pick<AgentParts, 'datapath' | 'endpoints'>;
+  readonly #parts: Pick<AgentParts, 'datapath' | 'endpoints' | 'flowGc'>;
   readonly #counts = new Map<string, { entries: number; atMs: number }>();
 
-  constructor(parts: Pick<AgentParts, 'datapath' | 'endpoints'>) {
+  constructor(parts: Pick<AgentParts, 'datapath' | 'endpoints' | 'flowGc'>) {
     this.#parts = parts;
   }
 
@@ -37,11 +37,34 @@ export class MapUsages {
       row('Endpoint policy slots', 'cilium_policy_maps'),
       row('Events (bytes)', 'cilium_events'),
       row('IP cache', 'cilium_ipcache', datapath.ipcache.entries),
+      ...this.#services(row),
+      ...this.#flows(row),
       row(
         'Metrics',
         'cilium_metrics',
         this.#cached('cilium_metrics', () => count(programs.map('cilium_metrics'))),
       ),
+    ];
+  }
+
+  #services(row: (name: string, map: string, entries?: number) => MapUsage): MapUsage[] {
+    const table = this.#parts.datapath.services;
+    if (!table) return [];
+    const { services, backends, reverseNat } = table.entries;
+    return [
+      row('Service', 'cilium_lb4_services_v2', services),
+      row('Service backend', 'cilium_lb4_backends_v3', backends),
+      row('Service reverse NAT', 'cilium_lb4_reverse_nat', reverseNat),
+    ];
+  }
+
+  /** As the last sweep counted them. */
+  #flows(row: (name: string, map: string, entries?: number) => MapUsage): MapUsage[] {
+    const { results } = this.#parts.flowGc;
+    return [
+      row('TCP connection tracking', 'cilium_ct4_global', results.get('tcp')?.alive),
+      row('Non-TCP connection tracking', 'cilium_ct_any4_global', results.get('any')?.alive),
+      row('NAT', 'cilium_snat_v4_external', results.get('nat')?.alive),
     ];
   }
 

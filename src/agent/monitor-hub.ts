@@ -34,6 +34,11 @@ export class MonitorHub {
     this.#ring = new RingBuffer({ map: maps.events, onSample: sample => this.#onSample(sample) });
   }
 
+  /** Seconds that the clock of flows' entries is ahead; only tests set it. */
+  get clockOffsetS(): number {
+    return this.#runtime.get(0)?.clockOffsetS ?? 0;
+  }
+
   get clients(): number {
     return this.#clients.size;
   }

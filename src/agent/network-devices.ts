@@ -35,12 +35,17 @@ export async function findNetworkDevices(
   return [direct, ...others];
 }
 
-/** IPv4 addresses of these devices, where node ports are served; the node's own first. */
-export async function nodePortAddresses(
+/** IPv4 addresses of these devices, where services are served; the node's own first. */
+export async function deviceAddresses(
   rtnl: Rtnetlink,
   devices: readonly Link[],
   nodeIpv4: string,
-): Promise<string[]> {
-  const found = await Promise.all(devices.map(({ ifindex }) => rtnl.addresses({ ifindex, family: 4 })));
-  return [...new Set([nodeIpv4, ...found.flat().map(({ address }) => address)])];
+): Promise<{ name: string; addresses: string[] }[]> {
+  return Promise.all(
+    devices.map(async ({ name, ifindex }) => {
+      const found = (await rtnl.addresses({ ifindex, family: 4 })).map(({ address }) => address);
+      const isOwn = (address: string): boolean => address === nodeIpv4;
+      return { name, addresses: [...found.filter(isOwn), ...found.filter(a => !isOwn(a))] };
+    }),
+  );
 }

@@ -26,6 +26,8 @@ export interface StatusInput {
   podCidrs: readonly string[];
   /** Owner texts by container and interface, such as `default/web`. */
   ownerText(owner: AddressOwner): string;
+  /** Devices on which services are served, the one of the node's address first; none where they are not. */
+  serviceDevices: readonly { name: string; addresses: readonly string[] }[];
   attachMode: 'tcx' | 'tc';
   controllers: readonly ControllerStatus[];
   routerIpv4: string;
@@ -62,7 +64,7 @@ export function statusResponse(input: StatusInput): StatusResponse {
     .at(-1)?.text;
   return {
     kubernetes: { state: input.kubernetes.ok ? 'Ok' : 'Failure', msg: input.kubernetes.message },
-    'kube-proxy-replacement': { mode: 'False' },
+    'kube-proxy-replacement': replacement(input),
     'host-firewall': { mode: 'Disabled' },
     srv6: { enabled: false },
     'cni-chaining': { mode: 'none' },
@@ -112,5 +114,21 @@ export function statusResponse(input: StatusInput): StatusResponse {
     'bpf-maps': { maps: input.maps },
     encryption: { mode: 'Disabled' },
     cluster: input.cluster,
+  };
+}
+
+function replacement({ config, serviceDevices }: StatusInput): StatusResponse['kube-proxy-replacement'] {
+  if (!config.kubeProxyReplacement) return { mode: 'False' };
+  const direct = serviceDevices[0]?.name;
+  const [low, high] = config.nodePortRange;
+  return {
+    mode: 'True',
+    deviceList: serviceDevices.map(({ name, addresses }) => ({ name, ip: [...addresses] })),
+    ...(direct ? { 'direct-routing-device': direct } : {}),
+    features: {
+      mode: config.loadBalancerMode === 'dsr' ? 'DSR' : 'SNAT',
+      'backend-selection': config.loadBalancerAlgorithm === 'maglev' ? 'Maglev' : 'Random',
+      'node-port-range': `${low}-${high}`,
+    },
   };
 }

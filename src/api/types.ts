@@ -79,6 +79,12 @@ export interface StatusResponse {
     mode: 'True' | 'False';
     deviceList?: DeviceStatus[];
     'direct-routing-device'?: string;
+    /** What it does and how; absent when off. */
+    features?: {
+      mode: 'SNAT' | 'DSR';
+      'backend-selection': 'Random' | 'Maglev';
+      'node-port-range': string;
+    };
   };
   'host-firewall'?: { mode: 'Disabled' | 'Enabled' };
   srv6?: { enabled: boolean };
@@ -364,11 +370,59 @@ export interface MapModel {
 /** `service list`: one frontend with its backends. */
 export interface ServiceModel {
   id: number;
-  /** `10.96.0.1:443/TCP`. */
+  /** Whose it is: `NAMESPACE/NAME` of a Service, `pod:NAMESPACE/NAME` of a host port. */
+  name?: string;
+  /** `10.96.0.1:443/TCP`; with `/i` behind for clients in the cluster, where those outside get others. */
   frontend: string;
   type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIPs' | 'HostPort' | 'LocalRedirect';
   /** In slot order. */
   backends: { address: string; state: 'active' | 'terminating' | 'quarantined' | 'maintenance' }[];
+}
+
+/** `bpf lb list`: one entry of cilium_lb4_services_v2; slot 0 is the frontend itself. */
+export interface BpfLbRow {
+  /** `10.96.0.1:443/TCP`, with `/i` behind where it is for clients in the cluster only. */
+  frontend: string;
+  slot: number;
+  revNat: number;
+  /** Of slot 0: how many backends there are. */
+  count: number;
+  /** Of slot 0, as Cilium words them. */
+  flags: string[];
+  /** Of the other slots. */
+  backend?: string;
+}
+
+/** `bpf ct list`: one entry of connection tracking. */
+export interface BpfCtRow {
+  proto: string;
+  direction: string;
+  source: string;
+  destination: string;
+  /** Seconds that it has left; below 0 it only waits to be taken away. */
+  expiresS: number;
+  packets: number;
+  bytes: number;
+  flags: number;
+  revNat: number;
+  sourceIdentity: number;
+  backendId: number;
+  txTcpFlags: number;
+  rxTcpFlags: number;
+  /** What the other end is, or is shown as. */
+  translated?: string;
+}
+
+/** `bpf nat list`: one direction of a translation. */
+export interface BpfNatRow {
+  proto: string;
+  direction: string;
+  source: string;
+  destination: string;
+  translated: string;
+  /** Seconds ago. */
+  createdS: number;
+  expiresS: number;
 }
 
 /** Rows by table of `GET /v1/bpf/{table}`. */
@@ -377,8 +431,11 @@ export interface BpfTables {
   ipcache: BpfIpcacheRow;
   policy: BpfPolicyRow;
   metrics: BpfMetricsRow;
+  lb: BpfLbRow;
+  ct: BpfCtRow;
+  nat: BpfNatRow;
 }
-export const BPF_TABLES = ['endpoint', 'ipcache', 'policy', 'metrics'] as const;
+export const BPF_TABLES = ['endpoint', 'ipcache', 'policy', 'metrics', 'lb', 'ct', 'nat'] as const;
 export type BpfTable = (typeof BPF_TABLES)[number];
 
 /** Kinds of events that `monitor --type` selects. */

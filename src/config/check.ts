@@ -25,6 +25,7 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
   if (values.get('ipam.mode') !== 'multi-pool') checkPodRanges(values, at);
   else checkPools(values, at);
   checkMtu(values, at);
+  checkServices(values, at);
   const warnings: string[] = [];
   const warn = (path: string, text: string): void => {
     const place = at(path);
@@ -57,6 +58,18 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
     );
   }
   return warnings;
+}
+
+function checkServices(values: Resolved, at: (path: string) => Place): void {
+  const [first = 0, last = 0] = (values.get('nodePort.range') as string).split(',').map(Number);
+  if (first < 1 || last > 65_535 || first >= last)
+    throw badValue(at('nodePort.range'), `${first},${last} is no range of ports`, 'use 30000,32767');
+  if (values.get('loadBalancer.mode') === 'dsr' && values.get('routingMode') === 'tunnel')
+    throw badValue(
+      at('loadBalancer.mode'),
+      'dsr does not work in tunnel mode: answers past the first node need routes',
+      `use snat, or set ${at('routingMode').key} to native`,
+    );
 }
 
 function checkMtu(values: Resolved, at: (path: string) => Place): void {

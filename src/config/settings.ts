@@ -229,6 +229,31 @@ export const settings: readonly Setting[] = [
     'Services are balanced in eBPF, so that kube-proxy is not needed.',
   ),
   built(
+    'loadBalancer.algorithm',
+    'bpf-lb-algorithm',
+    { kind: 'choice', values: ['random', 'maglev'] },
+    'random',
+    'How a backend is chosen for what comes from outside: at random, or by the client so that every node chooses alike.',
+  ),
+  built(
+    'loadBalancer.mode',
+    'bpf-lb-mode',
+    { kind: 'choice', values: ['snat', 'dsr'], later: ['hybrid'] },
+    'snat',
+    'What comes from outside to a node without the backend: `snat` sends it on with the address of the node, `dsr` lets the backend answer the client by itself (native mode).',
+  ),
+  built(
+    'nodePort.range',
+    'node-port-range',
+    {
+      kind: 'text',
+      pattern: /^\d{1,5},\d{1,5}$/,
+      meaning: 'two ports such as 30000,32767',
+    },
+    '30000,32767',
+    'Ports that Kubernetes gives to Services of type NodePort.',
+  ),
+  built(
     'bpf.lbMapMax',
     'bpf-lb-map-max',
     { kind: 'integer', min: 1024, max: 1 << 20 },

@@ -44,6 +44,10 @@ export interface AgentConfig {
   readonly tcx: TcxMode;
   /** Services are balanced here. */
   readonly kubeProxyReplacement: boolean;
+  readonly loadBalancerAlgorithm: 'random' | 'maglev';
+  readonly loadBalancerMode: 'snat' | 'dsr';
+  /** First and last. */
+  readonly nodePortRange: readonly [number, number];
   /** Frontends that the service maps have room for. */
   readonly lbMapMax: number;
   /** Put the CNI configurations of others aside. */

@@ -78,12 +78,6 @@ test.serial('failures are one line with what, why and what to do, exit 1', async
     stdout: '',
     stderr: `fimbria: reach agent at ${nowhere}: no socket there; start fimbria-agent, or name its socket with --socket or $FIMBRIA_SOCK\n`,
   });
-  t.deepEqual(await fimbria(['bpf', 'nat', 'list']), {
-    code: 1,
-    signal: null,
-    stdout: '',
-    stderr: 'fimbria: list address translation table: not built yet; it comes with bpf.masquerade\n',
-  });
 });
 
 test.serial('wrong usage exits 2 and says where to read', async t => {
@@ -214,7 +208,7 @@ test.serial('completion scripts are valid and complete what is there', async t =
 COMP_WORDS=(fimbria bpf ""); COMP_CWORD=2; _fimbria; echo "\${COMPREPLY[@]}"
 COMP_WORDS=(fimbria endpoint get --o); COMP_CWORD=3; _fimbria; echo "\${COMPREPLY[@]}"`;
   const shell = await finish(spawn('bash', ['-s'], { stdio: ['pipe', 'pipe', 'pipe'] }), probe);
-  t.is(shell.stdout, 'endpoint ipcache metrics policy ct lb nat\n--output\n');
+  t.is(shell.stdout, 'endpoint ipcache metrics policy lb ct nat\n--output\n');
   t.is(shell.stderr, '');
   t.regex((await fimbria(['completion', 'zsh'])).stdout, /^#compdef fimbria cilium cilium-dbg\n/);
   t.regex((await fimbria(['completion', 'fish'])).stdout, /complete -c cilium-dbg -w fimbria\n$/);

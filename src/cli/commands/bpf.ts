@@ -7,31 +7,6 @@ import * as tables from '../format/tables.ts';
 
 const output = (command: Command): string | undefined => options<AgentOptions>(command).output;
 
-/** Tables that Cilium has and that nothing here fills yet: name, what it would show, which feature brings it. */
-const NOT_BUILT: [string, string, string][] = [
-  ['ct', 'connection tracking', 'services and policy'],
-  ['lb', 'load balancing', 'kubeProxyReplacement'],
-  ['nat', 'address translation', 'bpf.masquerade'],
-];
-
-function addNotBuilt(bpf: Command, name: string, what: string, feature: string): void {
-  agentCommand(
-    bpf.command(name).description(`${what} table (not built yet)`),
-    'list [scope]',
-    `the ${what} table`,
-  )
-    .alias('ls')
-    .action(() => {
-      throw new FimbriaError({
-        code: 'NOT_IMPLEMENTED',
-        op: 'list',
-        object: `${what} table`,
-        why: 'not built yet',
-        hint: `it comes with ${feature}`,
-      });
-    });
-}
-
 /** The endpoint's number, which is also the slot of its policy map. */
 async function endpointNumber(command: Command, id: string): Promise<string> {
   if (parseEndpointId(id)?.prefix === 'cilium-local') return id.replace('cilium-local:', '');
@@ -92,5 +67,26 @@ export function addBpf(program: Command): void {
         () => all.map(({ id, rows }) => `Endpoint ID: ${id}\n\n${tables.bpfPolicyTable(rows)}\n`).join(''),
       );
     });
-  for (const [name, what, feature] of NOT_BUILT) addNotBuilt(bpf, name, what, feature);
+  agentCommand(bpf.command('lb').description('load balancing'), 'list', 'frontends and their backends')
+    .alias('ls')
+    .action(async (_: unknown, command: Command) => {
+      const rows = await agentClient(command).bpf('lb');
+      await present(rows, output(command), () => tables.bpfLbTable(rows));
+    });
+  agentCommand(
+    bpf.command('ct').description('connection tracking'),
+    'list [scope]',
+    'flows; the scope is always `global`',
+  )
+    .alias('ls')
+    .action(async (_scope: unknown, _: unknown, command: Command) => {
+      const rows = await agentClient(command).bpf('ct');
+      await present(rows, output(command), () => tables.bpfCtLines(rows));
+    });
+  agentCommand(bpf.command('nat').description('address translation'), 'list', 'translated flows')
+    .alias('ls')
+    .action(async (_: unknown, command: Command) => {
+      const rows = await agentClient(command).bpf('nat');
+      await present(rows, output(command), () => tables.bpfNatLines(rows));
+    });
 }

@@ -74,20 +74,27 @@ function controllers(all: ControllerStatus[], verbose: boolean, now: number): st
 }
 
 function serviceDetails(status: StatusResponse): string {
-  const { mode } = status['kube-proxy-replacement'];
+  const { mode, features } = status['kube-proxy-replacement'];
   const state = onOff(mode === 'True');
   const rows = [
     ['  Status:', mode],
     ['  Socket LB:', state],
-    ['  Socket LB Tracing:', state],
+    // Translations at sockets are not shown one by one.
+    ['  Socket LB Tracing:', 'Disabled'],
     ['  Socket LB Coverage:', 'Full'],
     ...(mode === 'True' ? [['  Devices:', devices(status)]] : []),
+    ...(features
+      ? [
+          ['  Mode:', features.mode],
+          ['  Backend Selection:', features['backend-selection']],
+        ]
+      : []),
     ['  Session Affinity:', state],
     ['  NAT46/64 Support:', 'Disabled'],
     ['  XDP Acceleration:', 'Disabled'],
     ['  Services:'],
     ['  - ClusterIP:', state],
-    ['  - NodePort:', mode === 'True' ? 'Enabled (Range: 30000-32767)' : state],
+    ['  - NodePort:', features ? `Enabled (Range: ${features['node-port-range']})` : state],
     ['  - LoadBalancer:', state],
     ['  - externalIPs:', state],
     ['  - HostPort:', state],

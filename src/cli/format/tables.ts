@@ -1,8 +1,11 @@
 /** The tables of the agent's lists, column for column as Cilium's commands print them. All pure. */
 import type {
+  BpfCtRow,
   BpfEndpointRow,
   BpfIpcacheRow,
+  BpfLbRow,
   BpfMetricsRow,
+  BpfNatRow,
   BpfPolicyRow,
   ConfigResponse,
   EndpointModel,
@@ -222,4 +225,40 @@ export function bpfMetricsTable(entries: BpfMetricsRow[]): string {
     .map(row => [row.text, row.direction, String(row.packets), String(row.bytes), String(row.line), row.file])
     .toSorted((a, b) => byText(a.join('\0'), b.join('\0')));
   return table([['REASON', 'DIRECTION', 'PACKETS', 'BYTES', 'LINE', 'FILE'], ...rows]);
+}
+
+/** `bpf lb list`: a frontend's own line, then its backends. */
+export function bpfLbTable(entries: BpfLbRow[]): string {
+  const rows = entries.map(({ frontend, slot, revNat, flags, backend }) => [
+    `${frontend} (${slot})`,
+    slot === 0 ? `0.0.0.0:0 (${revNat}) (0) [${flags.join(', ')}]` : `${backend} (${revNat}) (${slot})`,
+  ]);
+  return table([['SERVICE ADDRESS', 'BACKEND ADDRESS (REVNAT_ID) (SLOT)'], ...rows]);
+}
+
+const hex = (value: number, digits: number): string => `0x${value.toString(16).padStart(digits, '0')}`;
+
+/** `bpf ct list`: a line each. */
+export function bpfCtLines(entries: BpfCtRow[]): string {
+  return entries
+    .map(
+      row =>
+        `${row.proto} ${row.direction} ${row.source} -> ${row.destination} expires=${row.expiresS} ` +
+        `Packets=${row.packets} Bytes=${row.bytes} RxFlagsSeen=${hex(row.rxTcpFlags, 2)} ` +
+        `TxFlagsSeen=${hex(row.txTcpFlags, 2)} Flags=${hex(row.flags, 4)} RevNAT=${row.revNat} ` +
+        `SourceSecurityID=${row.sourceIdentity} BackendID=${row.backendId}` +
+        `${row.translated ? ` Translated=${row.translated}` : ''}\n`,
+    )
+    .join('');
+}
+
+/** `bpf nat list`: a line each. */
+export function bpfNatLines(entries: BpfNatRow[]): string {
+  return entries
+    .map(
+      ({ proto, direction, source, destination, translated, createdS }) =>
+        `${proto} ${direction} ${source} -> ${destination} ` +
+        `XLATE_${direction === 'IN' ? 'DST' : 'SRC'} ${translated} Created=${createdS}sec ago\n`,
+    )
+    .join('');
 }
