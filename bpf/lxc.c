@@ -22,13 +22,20 @@ static __always_inline bool is_genuine(struct __sk_buff *skb, const struct endpo
 	return source && source->ifindex == skb->ifindex && mac_equal(eth->h_source, source->mac);
 }
 
-/* A backend's reply to a client outside goes back as the service's. 0 or a drop. */
+/*
+ * A backend's reply to a client outside goes back as the service's; clients on
+ * this node are no clients of that kind. 0 or a drop.
+ */
 static __always_inline int answer_client(struct __sk_buff *skb, struct ipv4_packet *packet,
 					 struct tuple *tuple, struct flow *flow)
 {
 	int answer;
 
-	if (!cfg_node_port || !is_flow(tuple))
+	if (!cfg_node_port)
+		return 0;
+	if (!cfg_pod_lb)
+		load_tuple(skb, tuple);
+	if (!is_flow(tuple))
 		return 0;
 	answer = reply_from_service(skb, tuple, CT_INGRESS);
 	if (answer != REPLY)
@@ -92,7 +99,7 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 	flow->source_identity = source->identity;
 	flow->endpoint_id = source->endpoint_id;
 
-	if (cfg_pod_lb || cfg_node_port)
+	if (cfg_pod_lb)
 		load_tuple(skb, &tuple);
 	if (cfg_pod_lb && is_flow(&tuple)) {
 		error = pod_to_service(skb, &tuple);
@@ -109,9 +116,6 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 	flow->destination_identity = destination->identity;
 	error = egress_policy(skb, source, flow->destination_identity);
 	if (error)
-		return error;
-	error = answer_client(skb, &packet, &tuple, flow);
-	if (error < 0)
 		return error;
 	if (destination->flags & ENDPOINT_F_HOST)
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_LXC_C);

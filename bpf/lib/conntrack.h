@@ -7,18 +7,6 @@
 
 #include "tuple.h"
 
-#define NS_PER_SECOND 1000000000ULL
-
-/* Conntrack's clock. */
-static __always_inline __u32 now_s(void)
-{
-	const struct runtime_info *runtime;
-	__u32 index = 0;
-
-	runtime = bpf_map_lookup_elem(&cilium_runtime, &index);
-	return bpf_ktime_get_ns() / NS_PER_SECOND + (runtime ? runtime->clock_offset_s : 0);
-}
-
 static __always_inline bool has_closed(__u8 tcp_flags)
 {
 	return tcp_flags & (TCP_FIN | TCP_RST);

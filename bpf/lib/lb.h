@@ -172,7 +172,7 @@ static __noinline int lb_choose(struct __sk_buff *skb, const struct tuple *tuple
 		if (service->flags & LB_F_SOURCE_RANGES && !in_source_range(service, flow.saddr))
 			return DROP(SOURCE_LB_H, DROP_NOT_IN_SOURCE_RANGE);
 	}
-	now = now_s();
+	now = tuple->now_s;
 	flow.direction = CT_SERVICE;
 	entry = ct_find(&flow, now);
 	if (entry && entry->rev_nat_index == service->rev_nat_index) {
@@ -219,7 +219,7 @@ static __noinline int lb_track(struct __sk_buff *skb, const struct tuple *tuple,
 	__u16 flags = direction_and_flags >> 8;
 	struct ct_entry *entry, *service;
 	struct ct_entry fresh = {};
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 	int error;
 
 	flow.direction = direction_and_flags;

@@ -25,7 +25,7 @@ static __noinline int host_leaves(struct __sk_buff *skb)
 	}
 	if (tuple.kind != TUPLE_FLOW)
 		return 0;
-	now = now_s();
+	now = tuple.now_s;
 	nat_key_of(&key, &tuple.key, NAT_OUT);
 	if (!nat_find(&key, now)) {
 		key.saddr = tuple.key.daddr;

@@ -170,7 +170,7 @@ static __always_inline void nat_note(struct nat_entry *entry, struct nat_entry *
 /* Gives the packet the node's address as its source. 0 or a drop. */
 static __noinline int nat_out(struct __sk_buff *skb, struct tuple *tuple, __be32 address)
 {
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 	struct nat_entry *entry, *twin;
 	struct nat_key out, in;
 	__be16 port;
@@ -197,7 +197,7 @@ static __noinline int nat_out(struct __sk_buff *skb, struct tuple *tuple, __be32
 /* The way back: 1 when the packet has its old destination again, 0 when it is no such packet, or a drop. */
 static __noinline int nat_in(struct __sk_buff *skb, struct tuple *tuple)
 {
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 	struct nat_entry *entry, *twin;
 	struct nat_key in, out;
 	__be32 address;

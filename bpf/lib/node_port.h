@@ -8,6 +8,7 @@
 #pragma once
 
 #include "deliver.h"
+#include "dsr.h"
 #include "encap.h"
 #include "fib.h"
 #include "lb.h"
@@ -62,6 +63,7 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct tuple *
 	const struct endpoint_info *local;
 	const struct ipcache_info *remote;
 	__be32 source;
+	bool dsr;
 	int error;
 
 	flow->source_identity = identity_of_address(client);
@@ -69,8 +71,10 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct tuple *
 	if (error)
 		return error;
 	local = lookup_endpoint(choice->backend);
+	dsr = cfg_dsr && !local && choice->service_flags & LB_F_DSR && backend_answers(skb, tuple);
 	error = lb_track(skb, tuple, choice, client,
-			 (local ? CT_INGRESS : CT_EGRESS) | CT_F_NODE_PORT << 8);
+			 (local ? CT_INGRESS : CT_EGRESS) | CT_F_NODE_PORT << 8 |
+				 (dsr ? CT_F_DSR << 8 : 0));
 	if (error)
 		return error;
 	if (local) {
@@ -82,6 +86,10 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct tuple *
 	error = refuse_unreachable(remote);
 	if (error)
 		return error;
+	if (dsr) {
+		error = dsr_tell(skb, tuple, choice->frontend, choice->frontend_port);
+		return error ?: send_translated(skb, remote, flow);
+	}
 	source = bpf_htonl(behind_tunnel(remote) ? cfg_router_ipv4 : cfg_node_ipv4);
 	error = nat_out(skb, tuple, source);
 	if (error)
@@ -127,6 +135,11 @@ static __always_inline int from_outside(struct __sk_buff *skb, struct flow *flow
 			return answer;
 		if (answer == LB_CHOSEN)
 			return send_to_backend(skb, &tuple, &choice, flow);
+	}
+	if (cfg_dsr && tuple.kind == TUPLE_FLOW && lookup_endpoint(tuple.key.daddr)) {
+		answer = dsr_learn(skb, &tuple);
+		if (answer)
+			return answer;
 	}
 	if (tuple.key.daddr == bpf_htonl(cfg_node_ipv4))
 		return back_to_client(skb, &tuple, flow);

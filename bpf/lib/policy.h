@@ -83,7 +83,7 @@ static __noinline int remember_allowed(struct __sk_buff *skb, const struct tuple
 	struct ct_entry fresh = { .flags = CT_F_ALLOWED, .source_identity = identity };
 	struct ct_key key = tuple->key;
 	struct ct_entry *entry;
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 
 	key.direction = direction;
 	entry = ct_find(&key, now);
@@ -102,7 +102,7 @@ static __noinline int is_allowed_reply(struct __sk_buff *skb, const struct tuple
 				       __u32 direction)
 {
 	struct ct_entry *entry;
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 	struct ct_key key;
 
 	reverse_key(&key, &tuple->key, direction);

@@ -19,7 +19,7 @@ static __noinline int reply_from_service(struct __sk_buff *skb, struct tuple *tu
 					 __u32 direction)
 {
 	struct ct_entry *entry;
-	__u32 now = now_s();
+	__u32 now = tuple->now_s;
 	struct ct_key key;
 
 	reverse_key(&key, &tuple->key, direction);

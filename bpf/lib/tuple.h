@@ -30,6 +30,18 @@
 #define TCP_RST		   0x04
 #define TCP_ACK		   0x10
 
+#define NS_PER_SECOND 1000000000ULL
+
+/* Conntrack's clock. */
+static __always_inline __u32 now_s(void)
+{
+	const struct runtime_info *runtime;
+	__u32 index = 0;
+
+	runtime = bpf_map_lookup_elem(&cilium_runtime, &index);
+	return bpf_ktime_get_ns() / NS_PER_SECOND + (runtime ? runtime->clock_offset_s : 0);
+}
+
 enum tuple_kind {
 	TUPLE_OTHER_PROTOCOL = 0, /* no ports that we know: no flow */
 	TUPLE_TRUNCATED,	  /* the packet ends before its transport header does */
@@ -45,6 +57,7 @@ struct tuple {
 	__u8 tcp_flags;
 	__u8 has_l4; /* the header is in this packet, not in an earlier fragment */
 	__u8 reserved[3];
+	__u32 now_s; /* conntrack's clock, read once a packet */
 };
 
 /* The first 16 bytes of any of the three. */
@@ -158,6 +171,7 @@ static __noinline int load_tuple(struct __sk_buff *skb, struct tuple *tuple)
 	__be16 fragment;
 
 	__builtin_memset(tuple, 0, sizeof(*tuple));
+	tuple->now_s = now_s();
 	tuple->kind = TUPLE_TRUNCATED;
 	if (!point_at_headers(skb, &packet))
 		return 0;

@@ -164,3 +164,37 @@ for (const configuration of CONFIGURATIONS) {
     t.deepEqual([dropsOf(a), dropsOf(b)], [{}, {}], 'nothing was dropped on the way');
   });
 }
+
+for (const configuration of CONFIGURATIONS.filter(c => !c.tunnel)) {
+  test.serial(`a remote backend answers by itself: ${configurationName(configuration)}`, async t => {
+    t.timeout(240_000);
+    const outside: Place = { namespace: await Namespace.create() };
+    const [a, b] = await LiveNode.pair(configuration, 1, { ...ON, cfg_dsr: true }, outside.namespace);
+    const remote = b.pods[0]!;
+    const servers = [await tellClients(remote, remote.ip, 8080), await tellClients(b, b.ip, 8080)];
+    const stop = await serveUdp(remote, remote.ip, 5353);
+    t.teardown(() => {
+      stop();
+      for (const server of servers) server.close();
+      a.close();
+      b.close();
+      outside.namespace.close();
+    });
+    const flags = LbServiceFlag.LB_F_NODE_PORT | LbServiceFlag.LB_F_DSR;
+    const common = { address: '0.0.0.0', flags };
+    putService(a, { ...common, port: 30_001, l4Proto: TCP, revNatIndex: 1, backends: [`${remote.ip}:8080`] });
+    putService(a, { ...common, port: 30_001, l4Proto: UDP, revNatIndex: 2, backends: [`${remote.ip}:5353`] });
+    putService(a, { ...common, port: 30_002, l4Proto: TCP, revNatIndex: 3, backends: [`${b.ip}:8080`] });
+    const before = Number(a.transmitted('eth0'));
+    t.is(await whoAmI(outside, a.ip, 30_001), OUTSIDE, 'TCP');
+    t.is(await askUdp(outside, a.ip, 30_001), `${a.ip}:30001 says ${OUTSIDE} 10`, 'UDP');
+    t.is(
+      await askUdp(outside, a.ip, 30_001, 5000),
+      `${a.ip}:30001 says ${a.ip} 5000`,
+      'a flow that begins with a full fragment has no room for the option, and is answered all the same',
+    );
+    t.is(await whoAmI(outside, a.ip, 30_002), OUTSIDE, "a backend in the node's own network");
+    t.true(a.transmitted('eth0') > before);
+    t.deepEqual([dropsOf(a), dropsOf(b)], [{}, {}], 'nothing was dropped on the way');
+  });
+}
