@@ -23,8 +23,8 @@ export interface Rendered {
 }
 
 const CURRENT = '1.36';
-/** The first Kubernetes with rules (CEL) in CustomResourceDefinitions. */
-const RULES_SINCE = '1.25';
+/** The first Kubernetes that knows the rules of our definitions: CEL with its library of addresses. */
+export const RULES_SINCE = '1.31';
 
 /** Renders an installation. Pure. @throws FimbriaError BAD_VALUES with the path of what is wrong */
 export function render(values: Values, options: RenderOptions): Rendered {

@@ -17,7 +17,10 @@ function helm(values: Values, kubernetes: string): KubeObject[] {
   const defaults = parseYaml(readFileSync(join(chart, 'values.yaml'), 'utf8')) as Values;
   const folder = join(chart, 'templates');
   const files = Object.fromEntries(
-    readdirSync(folder).map(name => [`templates/${name}`, readFileSync(join(folder, name), 'utf8')]),
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(entry => join(entry.parentPath, entry.name))
+      .map(path => [path.slice(chart.length + 1), readFileSync(path, 'utf8')]),
   );
   // Named as Helm names them for a chart: the checksum includes the ConfigMap's file by it.
   const input = {
@@ -36,15 +39,19 @@ function helm(values: Values, kubernetes: string): KubeObject[] {
   });
 }
 
+const OF_THE_INSTALLER = new Set([
+  'app.kubernetes.io/managed-by',
+  'cilium.io/cilium-configmap-checksum',
+  'helm.sh/resource-policy',
+]);
+
 /** Without what must differ: who installs, and the checksum, which is over other bytes. Nothing is as good as empty. */
 function comparable(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(comparable);
   if (typeof part !== 'object' || part === null) return part;
   return Object.fromEntries(
     Object.entries(part)
-      .filter(
-        ([key]) => key !== 'app.kubernetes.io/managed-by' && key !== 'cilium.io/cilium-configmap-checksum',
-      )
+      .filter(([key]) => !OF_THE_INSTALLER.has(key))
       .map(([key, below]) => [key, comparable(below)] as const)
       .filter(([, below]) => below !== null && JSON.stringify(below) !== '{}')
       .sort(([a], [b]) => (a < b ? -1 : 1)),
@@ -88,7 +95,8 @@ for (const [name, sets] of Object.entries(CASES)) {
   for (const kubernetes of ['1.20', '1.32']) {
     test(`Helm renders what install applies: ${name}, Kubernetes ${kubernetes}`, t => {
       const values = loadValues([], sets);
-      const ours = render(values, { namespace: 'kube-system', kubernetes }).objects;
+      const { crds, objects } = render(values, { namespace: 'kube-system', kubernetes });
+      const ours = [...crds, ...objects];
       const theirs = helm(values, kubernetes);
       const named = (objects: KubeObject[]) =>
         Object.fromEntries(objects.map(o => [`${o.kind} ${o.metadata.name}`, comparable(o)]));

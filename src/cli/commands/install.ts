@@ -72,7 +72,7 @@ async function withContext(
 export function addInstall(program: Command): void {
   withValues(program.command('manifests'))
     .description('everything that `install` applies, as YAML')
-    .option('--kube-version <version>', 'the API server’s; before 1.25, definitions have no rules')
+    .option('--kube-version <version>', 'the API server’s; before 1.31, definitions have no rules')
     .option('--no-crds', 'without CustomResourceDefinitions')
     .action(async (_: unknown, command: Command) => {
       const given = options<ValueFlags & { crds: boolean; kubeVersion?: string }>(command);
