@@ -1,4 +1,4 @@
-import type { BackendRecord } from '../../maps/services.ts';
+import { type BackendRecord, LbScope, LbServiceFlag, type ServiceSlot } from '../../maps/services.ts';
 import { frontendKey } from './types.ts';
 import type { ServiceMaps } from './writes.ts';
 
@@ -17,8 +17,8 @@ export interface HeldFrontend {
 }
 
 /**
- * Frontends and backends as an earlier run left them, also half-way: slots without a master are passed over, and go
- * with the first pass that prunes. Reads only.
+ * Frontends and backends as an earlier run left them, also half-way: what no external master
+ * stands for is passed over, and goes with the first sweep. Reads only.
  */
 export function adoptServices(maps: ServiceMaps): {
   frontends: Map<string, HeldFrontend>;
@@ -26,18 +26,25 @@ export function adoptServices(maps: ServiceMaps): {
 } {
   const frontends = new Map<string, HeldFrontend>();
   const all = [...maps.services.entries()];
-  for (const [key, value] of all) {
-    if (key.slot !== 0) continue;
-    const { address, port, l4Proto, scope } = key;
-    const name = frontendKey(key);
-    const held = frontends.get(name) ?? {
+  const masters = all.filter(([key]) => key.slot === 0);
+  const scopeOf = ({ flags, affinityTimeoutS, count }: ServiceSlot): HeldScope => ({
+    ids: new Array<number>(count).fill(0),
+    flags,
+    affinityTimeoutS,
+  });
+  for (const [key, value] of masters) {
+    if (key.scope !== LbScope.LB_SCOPE_EXTERNAL) continue;
+    const { address, port, l4Proto } = key;
+    frontends.set(frontendKey(key), {
       at: { address, port, l4Proto },
       revNatIndex: value.revNatIndex,
-      scopes: [undefined, undefined],
-    };
-    const { flags, affinityTimeoutS, count } = value;
-    held.scopes[scope === 0 ? 0 : 1] = { ids: new Array<number>(count).fill(0), flags, affinityTimeoutS };
-    frontends.set(name, held);
+      scopes: [scopeOf(value), undefined],
+    });
+  }
+  for (const [key, value] of masters) {
+    const held = frontends.get(frontendKey(key));
+    if (key.scope !== LbScope.LB_SCOPE_INTERNAL || held?.revNatIndex !== value.revNatIndex) continue;
+    if (held.scopes[0]!.flags & LbServiceFlag.LB_F_TWO_SCOPES) held.scopes[1] = scopeOf(value);
   }
   for (const [key, { backendId }] of all) {
     const scope =

@@ -71,6 +71,8 @@ export class ServiceTable {
   #garbageTimer: NodeJS.Timeout | undefined;
   #prune = false;
   #unsure = false;
+  /** The next collection looks for what does not belong into the maps. */
+  #sweep = false;
   #repaired = 0;
   #refused: Refused[] = [];
 
@@ -140,12 +142,13 @@ export class ServiceTable {
     for (const { key, owner } of gone) if (this.#frontends.get(key)?.owner === owner) this.#drop(key, writes);
     this.#write(writes);
     this.#collectLater();
-    if (this.#refused.length > 0)
+    const refused = this.#refused.find(({ owner }) => changes.has(owner));
+    if (refused)
       throw new FimbriaError({
         code: 'MAP_FULL',
         op: 'write',
-        object: `service ${this.#refused[0]!.owner}`,
-        why: this.#refused[0]!.why,
+        object: `service ${refused.owner}`,
+        why: refused.why,
         hint: 'raise bpf.lbMapMax',
       });
   }
@@ -161,6 +164,8 @@ export class ServiceTable {
       this.#backendIds.free(id);
     }
     this.#adopted.clear();
+    // An earlier run may have ended before it could delete what it had taken out of use.
+    this.#sweep = true;
     this.#write(writes);
     this.#collectLater();
   }
@@ -198,6 +203,9 @@ export class ServiceTable {
         for (const cidr of spec?.sourceRanges ?? []) ranges.add(`${revNatIndex} ${cidr}`);
     garbage.sourceRanges = garbage.sourceRanges.filter(k => !ranges.has(`${k.revNatIndex} ${k.cidr}`));
     garbage.delete(this.#maps);
+    if (!this.#sweep) return;
+    this.#sweep = false;
+    repairServices(this.#maps, this.#expected(), true);
   }
 
   close(): void {
@@ -453,7 +461,7 @@ export class ServiceTable {
   }
 
   #collectLater(): void {
-    if (this.#garbage.isEmpty || this.#garbageTimer) return;
+    if ((this.#garbage.isEmpty && !this.#sweep) || this.#garbageTimer) return;
     this.#garbageTimer = setTimeout(() => {
       try {
         this.collect();
