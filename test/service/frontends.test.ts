@@ -64,7 +64,7 @@ test('who is ready gets clients; where nobody is, those that go and still serve'
 
 test('traffic policies: clients outside and inside may get others', t => {
   const endpoints = [endpoint(1, 'n1'), endpoint(2, 'n2')];
-  const nodePort = { type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] } as const;
+  const nodePort = { type: 'NodePort' as const, ports: [{ port: 80, nodePort: 30_080 }] };
   const of = (spec: Partial<Service['spec']>) =>
     translateService(service({ ...nodePort, ...spec }), [slice(endpoints)], NODE).frontends;
   const local = of({ externalTrafficPolicy: 'Local' });
