@@ -1,19 +1,18 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { KUBECTLS, kubectlPath } from '../../../scripts/lib/kubectl.mjs';
-import { packageRoot } from '../../../src/base/paths.ts';
+import { packageRoot, packageVersion } from '../../../src/base/paths.ts';
 import { type ClusterClient, createClient } from '../../../src/cluster/index.ts';
-import { Rtnetlink } from '../../../src/kernel/rtnetlink.ts';
 import { waitUntil } from '../../../src/lab/deadline.ts';
-import { connectUnderlay } from '../../../src/lab/network.ts';
 import type { KubeObject, Node, Pod } from '../../../src/model/types.ts';
 import { collect, type Outcome } from '../../e2e/lab.ts';
 import { agentImage } from './agent-image.ts';
 import { Containerd } from './containerd.ts';
-import { API_HOST, API_PORT, ControlPlane } from './control-plane.ts';
+import { ControlPlane } from './control-plane.ts';
 import { ENDPOINT_SLICES } from './endpoint-slices.ts';
 import { Kubelet } from './kubelet.ts';
 import { ClusterNode, tail } from './node.ts';
+import { joinUnderlay, makeUnderlay, OUTSIDE_HOST } from './underlay.ts';
 
 /** How long a cluster may take to do what it is told, on a loaded machine. */
 const PATIENCE_MS = 240_000;
@@ -35,13 +34,15 @@ export interface Member {
 export class TestCluster {
   readonly plane: ControlPlane;
   readonly outside: ClusterNode;
-  readonly members: readonly Member[];
+  /** The image of this checkout, as it is named on the nodes. */
+  readonly image = `fimbria:${packageVersion()}`;
   readonly client: ClusterClient;
+  readonly #members: Map<string, Member>;
 
   private constructor(plane: ControlPlane, outside: ClusterNode, members: readonly Member[]) {
     this.plane = plane;
     this.outside = outside;
-    this.members = members;
+    this.#members = new Map(members.map(member => [member.name, member]));
     this.client = createClient(plane.kubeconfig);
   }
 
@@ -56,23 +57,20 @@ export class TestCluster {
       };
       const control = await machine('control');
       const outside = await machine('outside');
-      const hosts: { name: string; ip: string; pid: number; node: ClusterNode }[] = [];
+      await makeUnderlay(control);
+      await joinUnderlay(control, outside, OUTSIDE_HOST);
+      const machines: { name: string; ip: string; node: ClusterNode }[] = [];
       for (const [index, name] of names.entries()) {
+        const ip = `192.168.10.${FIRST_NODE_OCTET + index}`;
         const node = await machine(name);
-        hosts.push({ name, ip: `192.168.10.${FIRST_NODE_OCTET + index}`, pid: node.pid, node });
+        await joinUnderlay(control, node, ip);
+        machines.push({ name, ip, node });
       }
-      await connectUnderlay(control.pid, outside.pid, hosts);
-      await addControlAddress(control);
       const [plane, ...runtimes] = await Promise.all([
         ControlPlane.start(control, names),
-        ...hosts.map(host => startRuntime(host.node)),
+        ...machines.map(({ node }) => startRuntime(node)),
       ]);
-      const members = hosts.map(({ name, ip, node }, index): Member => {
-        const containerd = runtimes[index]!;
-        const kubelet = new Kubelet(node, containerd, { ip, kubeconfig: plane.kubeconfigFor(name) });
-        kubelet.start();
-        return { name, ip, node, containerd, kubelet };
-      });
+      const members = machines.map((one, index) => startKubelet(plane, one, runtimes[index]!));
       const cluster = new TestCluster(plane, outside, members);
       await cluster.apply(ENDPOINT_SLICES);
       await cluster.until<Node>('all nodes to register', 'Node', nodes => nodes.length === names.length);
@@ -90,15 +88,40 @@ export class TestCluster {
     await Promise.all([...this.members.map(m => m.node), this.outside, this.plane.node].map(n => n.remove()));
   }
 
-  member(name: string): Member {
-    return this.members.find(member => member.name === name)!;
+  /** Takes a machine away, with all that is on it and without a word to anybody. */
+  async destroy(name: string): Promise<void> {
+    const { containerd, node } = this.member(name);
+    this.#members.delete(name);
+    containerd.close();
+    await node.remove();
   }
 
-  /** Runs kubectl as the administrator. */
-  tryKubectl(args: readonly string[], input?: string): Promise<Outcome> {
-    const child = spawn(kubectlPath(KUBECTLS[0]!), args, {
+  /** A new machine under an old name, or a new one's; the API server must know the name from the beginning. */
+  async join(name: string, ip: string): Promise<void> {
+    const node = await ClusterNode.create(name);
+    await joinUnderlay(this.plane.node, node, ip);
+    const containerd = await startRuntime(node);
+    this.#members.set(name, startKubelet(this.plane, { name, ip, node }, containerd));
+  }
+
+  get members(): readonly Member[] {
+    return [...this.#members.values()];
+  }
+
+  member(name: string): Member {
+    return this.#members.get(name)!;
+  }
+
+  /** Starts kubectl as the administrator; the caller reads and ends it. */
+  spawnKubectl(args: readonly string[]): ChildProcessWithoutNullStreams {
+    return spawn(kubectlPath(KUBECTLS[0]!), args, {
       env: { ...process.env, KUBECONFIG: this.plane.kubeconfig },
     });
+  }
+
+  /** Runs kubectl to its end. */
+  tryKubectl(args: readonly string[], input?: string): Promise<Outcome> {
+    const child = this.spawnKubectl(args);
     child.stdin.on('error', () => {});
     if (input !== undefined) child.stdin.write(input);
     return collect(child);
@@ -131,12 +154,9 @@ export class TestCluster {
     throw new Error(`fimbria ${args.join(' ')}: exit status ${status}: ${stderr}${stdout}`);
   }
 
-  /** Installs Fimbria with these values (`k=v`) beside those that a cluster without kube-proxy needs. */
-  async install(values: readonly string[] = []): Promise<void> {
-    const all = [`k8sServiceHost=${API_HOST}`, `k8sServicePort=${API_PORT}`, ...values];
-    const sets = all.flatMap(value => ['--set', value]);
-    const text = await this.fimbria('manifests', '--kube-version', '1.20', ...sets);
-    await this.apply(text);
+  /** Installs Fimbria with these values (`k=v`), as its README tells; returns when it works. */
+  async install(values: readonly string[] = []): Promise<string> {
+    return this.fimbria('install', ...values.flatMap(value => ['--set', value]));
   }
 
   /** Waits until every node is Ready and has no taint of ours. */
@@ -177,19 +197,57 @@ export class TestCluster {
     return ours(pods);
   }
 
+  /** Waits until `probe` has nothing more to say. @throws FimbriaError TIMEOUT with what it said last */
+  async settles(what: string, probe: () => Promise<string | undefined>): Promise<void> {
+    await waitUntil(what, PATIENCE_MS, async because => {
+      const complaint = await probe();
+      if (complaint !== undefined) because(complaint);
+      return complaint === undefined || undefined;
+    });
+  }
+
+  /** The Pods of the agents, by name of their node. */
+  async agents(): Promise<Pod[]> {
+    const options = { namespace: 'kube-system', labelSelector: 'k8s-app=cilium' };
+    const { items } = await this.client.list<Pod>('Pod', options);
+    return items.sort((a, b) => (a.spec.nodeName! < b.spec.nodeName! ? -1 : 1));
+  }
+
+  /** Waits until every node has an agent that is ready and none of `old`. */
+  async agentsReady(old: readonly Pod[] = []): Promise<void> {
+    const gone = new Set(old.map(pod => pod.metadata.uid));
+    await this.until<Pod>('agents to be ready', 'Pod', pods => {
+      const agents = pods.filter(pod => pod.metadata.labels?.['k8s-app'] === 'cilium');
+      return (
+        agents.length === this.members.length &&
+        agents.every(pod => isReady(pod) && !gone.has(pod.metadata.uid))
+      );
+    });
+  }
+
+  /** Runs a command beside a node's agent, as the aliases of the documents do. */
+  async agent(node: string, ...command: string[]): Promise<string> {
+    const agent = (await this.agents()).find(pod => pod.spec.nodeName === node);
+    const { name } = agent!.metadata;
+    return this.kubectl('-n', 'kube-system', 'exec', name, '-c', 'cilium-agent', '--', ...command);
+  }
+
   /** What helps to see why a test failed. */
   async diagnosis(): Promise<string> {
-    const ask = async (...args: string[]): Promise<string> => {
+    const ask = async (lines: number, ...args: string[]): Promise<string> => {
       const { stdout, stderr } = await this.tryKubectl(args);
-      return `$ kubectl ${args.join(' ')}\n${stdout}${stderr}`;
+      const all = `${stdout}${stderr}`.trim().split('\n');
+      const shown = all.length > lines ? [`(${all.length - lines} lines before)`, ...all.slice(-lines)] : all;
+      return [`$ kubectl ${args.join(' ')}`, ...shown].join('\n');
     };
+    const agentLogs = ['logs', '-l', 'k8s-app=cilium', '-c', 'cilium-agent', '--tail=15'];
     const parts = await Promise.all([
-      ask('get', 'nodes', '-o', 'wide'),
-      ask('get', 'pods', '-A', '-o', 'wide'),
-      ask('get', 'events', '-A', '--field-selector', 'type=Warning'),
-      ask('-n', 'kube-system', 'logs', '-l', 'k8s-app=cilium', '-c', 'cilium-agent', '--tail=40'),
+      ask(10, 'get', 'nodes', '-o', 'wide'),
+      ask(30, 'get', 'pods', '-A', '-o', 'wide'),
+      ask(20, 'get', 'events', '-A', '--sort-by=.lastTimestamp', '--field-selector', 'type=Warning'),
+      ask(30, '-n', 'kube-system', ...agentLogs),
     ]);
-    const logs = this.members.map(m => `${m.name} kubelet:\n${tail(m.node.log('kubelet'), 10)}`);
+    const logs = this.members.map(m => `${m.name} kubelet:\n${tail(m.node.log('kubelet'), 5)}`);
     return [...parts, ...logs].join('\n');
   }
 }
@@ -211,12 +269,12 @@ async function startRuntime(node: ClusterNode): Promise<Containerd> {
   return containerd;
 }
 
-async function addControlAddress(control: ClusterNode): Promise<void> {
-  const netlink = Rtnetlink.open({ netns: control.netns });
-  try {
-    const bridge = await netlink.link('br0');
-    await netlink.addAddress({ ifindex: bridge!.ifindex, address: API_HOST, prefixLength: 24 });
-  } finally {
-    netlink.close();
-  }
+function startKubelet(
+  plane: ControlPlane,
+  { name, ip, node }: { name: string; ip: string; node: ClusterNode },
+  containerd: Containerd,
+): Member {
+  const kubelet = new Kubelet(node, containerd, { ip, kubeconfig: plane.kubeconfigFor(name) });
+  kubelet.start();
+  return { name, ip, node, containerd, kubelet };
 }

@@ -31,6 +31,8 @@ const CONFIG = {
   },
   imageGCHighThresholdPercent: 100,
   resolvConf: '',
+  // Nobody answers there; without one, every Pod gets a warning.
+  clusterDNS: ['10.96.0.10'],
   readOnlyPort: 0,
   maxPods: 200,
   // The defaults, 5 and 10 requests a second, are what a rollout of 60 Pods would wait for.
@@ -44,6 +46,8 @@ const CONFIG = {
 
 /** The kubelet of a node that has a container runtime. It ends with the node. */
 export class Kubelet {
+  /** Manifests of Pods that it runs without being told by the API server. */
+  readonly manifests: string;
   readonly #node: ClusterNode;
   readonly #args: readonly string[];
   #process: ChildProcess | undefined;
@@ -52,7 +56,9 @@ export class Kubelet {
     const dir = join(node.dir, 'kubelet');
     mkdirSync(dir, { recursive: true });
     const config = join(dir, 'config.yaml');
-    writeFileSync(config, stringify(CONFIG));
+    this.manifests = join(dir, 'manifests');
+    mkdirSync(this.manifests, { recursive: true });
+    writeFileSync(config, stringify({ ...CONFIG, staticPodPath: this.manifests, fileCheckFrequency: '1s' }));
     this.#node = node;
     this.#args = [
       `--config=${config}`,
