@@ -6,116 +6,27 @@ import { type ClusterClient, createClient } from '../../../src/cluster/index.ts'
 import { waitUntil } from '../../../src/lab/deadline.ts';
 import type { KubeObject, Node, Pod } from '../../../src/model/types.ts';
 import { collect, type Outcome } from '../../e2e/lab.ts';
-import { agentImage } from './agent-image.ts';
-import { Containerd } from './containerd.ts';
-import { ControlPlane } from './control-plane.ts';
-import { ENDPOINT_SLICES } from './endpoint-slices.ts';
-import { Kubelet } from './kubelet.ts';
-import { ClusterNode, tail } from './node.ts';
-import { joinUnderlay, makeUnderlay, OUTSIDE_HOST } from './underlay.ts';
 
 /** How long a cluster may take to do what it is told, on a loaded machine. */
 const PATIENCE_MS = 240_000;
-const FIRST_NODE_OCTET = 101;
 
-/** One machine of the cluster with what Kubernetes runs on it. */
-export interface Member {
-  readonly name: string;
-  readonly ip: string;
-  readonly node: ClusterNode;
-  readonly containerd: Containerd;
-  readonly kubelet: Kubelet;
-}
-
-/**
- * A Kubernetes of the test's own: a control plane, nodes with containerd and kubelet, and a host outside, on an underlay
- * of their own (192.168.10.0/24: nodes from .101, outside .1, the API .10). Everything ends with this process.
- */
-export class TestCluster {
-  readonly plane: ControlPlane;
-  readonly outside: ClusterNode;
+/** Any Kubernetes, by its API alone: kubectl, our client and our command line. */
+export class Cluster {
+  /** Of an administrator, for programs on this machine. */
+  readonly kubeconfig: string;
+  readonly client: ClusterClient;
   /** The image of this checkout, as it is named on the nodes. */
   readonly image = `fimbria:${packageVersion()}`;
-  readonly client: ClusterClient;
-  readonly #members: Map<string, Member>;
 
-  private constructor(plane: ControlPlane, outside: ClusterNode, members: readonly Member[]) {
-    this.plane = plane;
-    this.outside = outside;
-    this.#members = new Map(members.map(member => [member.name, member]));
-    this.client = createClient(plane.kubeconfig);
-  }
-
-  /** Brings it up with every node registered, and none Ready: there is no network yet. */
-  static async up(names: readonly string[] = ['w1', 'w2']): Promise<TestCluster> {
-    const made: ClusterNode[] = [];
-    try {
-      const machine = async (name: string): Promise<ClusterNode> => {
-        const node = await ClusterNode.create(name);
-        made.push(node);
-        return node;
-      };
-      const control = await machine('control');
-      const outside = await machine('outside');
-      await makeUnderlay(control);
-      await joinUnderlay(control, outside, OUTSIDE_HOST);
-      const machines: { name: string; ip: string; node: ClusterNode }[] = [];
-      for (const [index, name] of names.entries()) {
-        const ip = `192.168.10.${FIRST_NODE_OCTET + index}`;
-        const node = await machine(name);
-        await joinUnderlay(control, node, ip);
-        machines.push({ name, ip, node });
-      }
-      const [plane, ...runtimes] = await Promise.all([
-        ControlPlane.start(control, names),
-        ...machines.map(({ node }) => startRuntime(node)),
-      ]);
-      const members = machines.map((one, index) => startKubelet(plane, one, runtimes[index]!));
-      const cluster = new TestCluster(plane, outside, members);
-      await cluster.apply(ENDPOINT_SLICES);
-      await cluster.until<Node>('all nodes to register', 'Node', nodes => nodes.length === names.length);
-      return cluster;
-    } catch (error) {
-      await Promise.all(made.map(node => node.remove()));
-      throw error;
-    }
-  }
-
-  async down(): Promise<void> {
-    this.client.close();
-    this.plane.close();
-    for (const { containerd } of this.members) containerd.close();
-    await Promise.all([...this.members.map(m => m.node), this.outside, this.plane.node].map(n => n.remove()));
-  }
-
-  /** Takes a machine away, with all that is on it and without a word to anybody. */
-  async destroy(name: string): Promise<void> {
-    const { containerd, node } = this.member(name);
-    this.#members.delete(name);
-    containerd.close();
-    await node.remove();
-  }
-
-  /** A new machine under an old name, or a new one's; the API server must know the name from the beginning. */
-  async join(name: string, ip: string): Promise<void> {
-    const node = await ClusterNode.create(name);
-    await joinUnderlay(this.plane.node, node, ip);
-    const containerd = await startRuntime(node);
-    this.#members.set(name, startKubelet(this.plane, { name, ip, node }, containerd));
-  }
-
-  get members(): readonly Member[] {
-    return [...this.#members.values()];
-  }
-
-  member(name: string): Member {
-    return this.#members.get(name)!;
+  constructor(kubeconfig: string) {
+    this.kubeconfig = kubeconfig;
+    this.client = createClient(kubeconfig);
   }
 
   /** Starts kubectl as the administrator; the caller reads and ends it. */
   spawnKubectl(args: readonly string[]): ChildProcessWithoutNullStreams {
     return spawn(kubectlPath(KUBECTLS[0]!), args, {
-      env: { ...process.env, KUBECONFIG: this.plane.kubeconfig },
+      env: { ...process.env, KUBECONFIG: this.kubeconfig },
     });
   }
 
@@ -147,7 +58,7 @@ export class TestCluster {
   /** Runs the CLI of this checkout as an administrator would. */
   async fimbria(...args: string[]): Promise<string> {
     const child = spawn(process.execPath, [join(packageRoot(), 'dist/fimbria.js'), ...args], {
-      env: { ...process.env, KUBECONFIG: this.plane.kubeconfig },
+      env: { ...process.env, KUBECONFIG: this.kubeconfig },
     });
     const { status, stdout, stderr } = await collect(child);
     if (status === 0) return stdout;
@@ -197,6 +108,13 @@ export class TestCluster {
     return ours(pods);
   }
 
+  /** Waits until there are no Pods in the default namespace. */
+  async podsGone(): Promise<void> {
+    await this.until<Pod>('Pods to go', 'Pod', pods =>
+      pods.every(pod => pod.metadata.namespace !== 'default'),
+    );
+  }
+
   /** Waits until `probe` has nothing more to say. @throws FimbriaError TIMEOUT with what it said last */
   async settles(what: string, probe: () => Promise<string | undefined>): Promise<void> {
     await waitUntil(what, PATIENCE_MS, async because => {
@@ -216,11 +134,11 @@ export class TestCluster {
   /** Waits until every node has an agent that is ready and none of `old`. */
   async agentsReady(old: readonly Pod[] = []): Promise<void> {
     const gone = new Set(old.map(pod => pod.metadata.uid));
+    const { items: nodes } = await this.client.list<Node>('Node');
     await this.until<Pod>('agents to be ready', 'Pod', pods => {
       const agents = pods.filter(pod => pod.metadata.labels?.['k8s-app'] === 'cilium');
       return (
-        agents.length === this.members.length &&
-        agents.every(pod => isReady(pod) && !gone.has(pod.metadata.uid))
+        agents.length === nodes.length && agents.every(pod => isReady(pod) && !gone.has(pod.metadata.uid))
       );
     });
   }
@@ -247,8 +165,7 @@ export class TestCluster {
       ask(20, 'get', 'events', '-A', '--sort-by=.lastTimestamp', '--field-selector', 'type=Warning'),
       ask(30, '-n', 'kube-system', ...agentLogs),
     ]);
-    const logs = this.members.map(m => `${m.name} kubelet:\n${tail(m.node.log('kubelet'), 5)}`);
-    return [...parts, ...logs].join('\n');
+    return parts.join('\n');
   }
 }
 
@@ -261,20 +178,4 @@ export function isReady(pod: Pod): boolean {
 
 function list(what: object | readonly object[]): object {
   return Array.isArray(what) ? { apiVersion: 'v1', kind: 'List', items: what } : what;
-}
-
-async function startRuntime(node: ClusterNode): Promise<Containerd> {
-  const containerd = await Containerd.start(node);
-  await containerd.importImage(await agentImage());
-  return containerd;
-}
-
-function startKubelet(
-  plane: ControlPlane,
-  { name, ip, node }: { name: string; ip: string; node: ClusterNode },
-  containerd: Containerd,
-): Member {
-  const kubelet = new Kubelet(node, containerd, { ip, kubeconfig: plane.kubeconfigFor(name) });
-  kubelet.start();
-  return { name, ip, node, containerd, kubelet };
 }
