@@ -6,7 +6,7 @@ import { waitUntil } from '../../src/lab/deadline.ts';
 import { allCrds } from '../../src/model/crd/index.ts';
 import type { KubeObject } from '../../src/model/types.ts';
 import { contractSuite } from '../contract/suite.ts';
-import { TestCluster } from './lib/test-cluster.ts';
+import { TestCluster } from './lib/cluster.ts';
 
 /** What Fimbria expects of an API server, asked of Kubernetes' own. */
 

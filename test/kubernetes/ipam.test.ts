@@ -1,9 +1,9 @@
 import test from 'ava';
 import type { CiliumNode, CiliumPodIPPool, Pod } from '../../src/model/types.ts';
-import { isReady } from './lib/cluster.ts';
+import { isReady } from './lib/any-cluster.ts';
+import { TestCluster } from './lib/cluster.ts';
 import { BUSYBOX_IMAGE } from './lib/image.ts';
 import { ipOf, nodeOf, unreached } from './lib/pods.ts';
-import { TestCluster } from './lib/test-cluster.ts';
 import { sleeper } from './lib/workloads.ts';
 
 /** The chapters on addresses of both documents, with kubectl; `test/e2e/ipam*.test.ts` have them in the lab. */

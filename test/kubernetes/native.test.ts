@@ -4,10 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import type { CiliumEndpoint, CiliumNode, Pod } from '../../src/model/types.ts';
 import { collect, printed } from '../e2e/lab.ts';
+import { TestCluster } from './lib/cluster.ts';
 import { type Footprint, footprint } from './lib/footprint.ts';
 import { BUSYBOX_IMAGE } from './lib/image.ts';
 import { ask, ipOf, nodeOf, pingFrom, runInPod, unreached } from './lib/pods.ts';
-import { TestCluster } from './lib/test-cluster.ts';
 import { server, sleeper } from './lib/workloads.ts';
 
 /** Native routing as the first document has it, and what an API server or a machine that fails does to it. */

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import test from 'ava';
 import type { Node } from '../../src/model/types.ts';
+import { TestCluster } from './lib/cluster.ts';
 import { type Footprint, footprint } from './lib/footprint.ts';
 import { ipOf, pingFrom } from './lib/pods.ts';
-import { TestCluster } from './lib/test-cluster.ts';
 import { workloadSuite } from './lib/workload-suite.ts';
 import { sleeper } from './lib/workloads.ts';
 

@@ -2,8 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import type { Pod } from '../../../src/model/types.ts';
 import { collect, type Outcome, printed } from '../../e2e/lab.ts';
 import { lostOf } from '../../e2e/traffic.ts';
-import type { Cluster } from './cluster.ts';
-import { TestCluster } from './test-cluster.ts';
+import type { Cluster } from './any-cluster.ts';
+import { TestCluster } from './cluster.ts';
 
 export const ipOf = (pod: Pod): string => pod.status?.podIP ?? '';
 export const nodeOf = (pod: Pod): string => pod.spec?.nodeName ?? '';
