@@ -190,6 +190,10 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/netns /run/lock
 mount -t tmpfs -o mode=755 tmpfs ${dir}/own
 ${overlays.join('\n')}
+# Seen on 6.18: a file renamed in a folder of an overlay while somebody lists it is there, but is never listed again. This
+# folder is listed by the runtime at each change.
+mkdir -p /etc/cni/net.d
+mount -t tmpfs -o mode=755 tmpfs /etc/cni/net.d
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=1
 echo ready
