@@ -108,7 +108,8 @@ static __always_inline int back_to_client(struct __sk_buff *skb, struct tuple *t
 
 	if (answer < 0)
 		return answer;
-	if (!answer || !cfg_node_port)
+	/* A pod's own flow to a service is its pod's to answer, behind its policy. */
+	if (!answer || !cfg_node_port || lookup_endpoint(tuple->key.daddr))
 		return NOT_OURS;
 	answer = reply_from_service(skb, tuple, CT_EGRESS);
 	if (answer < 0)

@@ -130,6 +130,20 @@ for (const configuration of CONFIGURATIONS) {
         });
       }
     }
+    const hosts = [
+      { where: a, ip: a.ip, seenAs: client.ip },
+      { where: b, ip: b.ip, seenAs: configuration.tunnel ? a.ip : client.ip },
+    ];
+    for (const { where, ip } of hosts) {
+      const server = await tellClients(where, ip, 8080);
+      closers.push(() => server.close());
+    }
+    for (const [number, ip] of [a.ip, b.ip, OUTSIDE].entries())
+      for (const [port, address] of [
+        [80, `10.96.1.${number}`],
+        [30_010 + number, '0.0.0.0'],
+      ] as const)
+        putService(a, { address, port, l4Proto: TCP, revNatIndex: ++revNatIndex, backends: [`${ip}:8080`] });
     const node = configuration.tunnel ? a.router : a.ip;
 
     t.is(await whoAmI(client, '10.96.0.1', 80), client.ip, 'ClusterIP, backend on the node');
@@ -138,6 +152,9 @@ for (const configuration of CONFIGURATIONS) {
     t.is(await whoAmI(client, a.ip, 30_002), client.ip, 'node port, from a pod');
     t.is(await whoAmI(client, b.ip, 30_001), client.ip, "another node's port, from a pod");
     t.is(await whoAmI(client, '10.0.250.1', 80), client.ip, 'load balancer, from a pod');
+    for (const [number, { seenAs, ip }] of hosts.entries())
+      t.is(await whoAmI(client, `10.96.1.${number}`, 80), seenAs, `ClusterIP, backend is ${ip}`);
+    t.is(await whoAmI(client, '10.96.1.2', 80), a.ip, 'ClusterIP, backend outside');
     t.is(await askUdp(client, '10.96.0.1', 80), `10.96.0.1:80 says ${client.ip} 10`);
     t.is(await askUdp(client, '10.96.0.2', 80), `10.96.0.2:80 says ${client.ip} 10`);
     t.is(await askUdp(client, '10.96.0.0', 80), `10.96.0.0:80 says ${LOOPBACK} 10`);
@@ -146,6 +163,8 @@ for (const configuration of CONFIGURATIONS) {
 
     t.is(await whoAmI(outside, a.ip, 30_001), OUTSIDE, 'node port, backend on the node');
     t.is(await whoAmI(outside, a.ip, 30_002), node, 'node port, backend on another node');
+    t.is(await whoAmI(outside, a.ip, 30_010), OUTSIDE, 'node port, backend is the node');
+    t.is(await whoAmI(outside, a.ip, 30_011), a.ip, 'node port, backend is another node');
     t.is(await whoAmI(outside, '10.0.250.1', 80), OUTSIDE, 'load balancer, backend on the node');
     t.is(await whoAmI(outside, '10.0.250.2', 80), node, 'load balancer, backend on another node');
     t.is(await askUdp(outside, '10.0.250.1', 80), `10.0.250.1:80 says ${OUTSIDE} 10`);
