@@ -3,12 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { NetnsRef } from './addon.ts';
 import { NetlinkSocket, type Reply, type Request, refused } from './netlink/socket.ts';
 import type { Train } from './netlink/train.ts';
-import {
-  decodeAddress,
-  encodeAddressAdd,
-  encodeAddressDelete,
-  encodeAddressDump,
-} from './rtnetlink/address.ts';
+import { decodeAddress, encodeAddressDelete, encodeAddressDump } from './rtnetlink/address.ts';
 import { AF_INET, AF_INET6 } from './rtnetlink/codec.ts';
 import {
   decodeLink,
@@ -19,7 +14,6 @@ import {
   encodeLinkGet,
   encodeLinkGroup,
   encodePlainLink,
-  encodeVeth,
   encodeVxlan,
 } from './rtnetlink/link.ts';
 import {
@@ -28,7 +22,7 @@ import {
   encodeNeighbourDump,
   encodeNeighbourReplace,
 } from './rtnetlink/neighbour.ts';
-import { decodeRoute, encodeRouteDelete, encodeRouteDump, encodeRouteReplace } from './rtnetlink/route.ts';
+import { decodeRoute, encodeRouteDelete, encodeRouteDump } from './rtnetlink/route.ts';
 import { decodeRule, encodeRuleAdd, encodeRuleDelete, encodeRuleDump } from './rtnetlink/rule.ts';
 import type {
   Address,
@@ -44,6 +38,7 @@ import type {
   VethOptions,
   VxlanOptions,
 } from './rtnetlink/types.ts';
+import { type StepRequest, step } from './steps.ts';
 
 export { ALL_DEVICES, type NetlinkEvent, type NetlinkGroup, NetlinkMonitor } from './monitor.ts';
 export type * from './rtnetlink/types.ts';
@@ -102,10 +97,7 @@ export class Rtnetlink {
    * @throws FimbriaError EEXIST when either name is taken
    */
   async createVeth(options: VethOptions): Promise<void> {
-    const object = `veth ${options.name}`;
-    await withNetnsFd(options.peer.netns, fd =>
-      this.#do('create', object, train => encodeVeth(train, options, fd)),
-    );
+    await withNetnsFd(options.peer.netns, fd => this.#carryOut(step.createVeth(options, fd)));
     if (options.alias === undefined) return;
     try {
       await this.setLink(options.name, { alias: options.alias });
@@ -180,9 +172,7 @@ export class Rtnetlink {
   }
 
   async addAddress(address: NewAddress): Promise<void> {
-    await this.#do('add', `address ${address.address}/${address.prefixLength}`, train =>
-      encodeAddressAdd(train, address),
-    );
+    await this.#carryOut(step.addAddress(address));
   }
 
   async deleteAddress(address: NewAddress): Promise<boolean> {
@@ -211,16 +201,15 @@ export class Rtnetlink {
 
   /** Creates the route, or replaces the one with the same destination, table and priority. */
   async replaceRoute(route: NewRoute): Promise<void> {
-    await this.#do('replace', `route ${route.dst}`, train => encodeRouteReplace(train, route));
+    await this.#carryOut(step.replaceRoute(route));
   }
 
   /** `replaceRoute` for many, in few system calls. All are tried; the first refusal is thrown. */
   async replaceRoutes(routes: NewRoute[]): Promise<void> {
-    const replies = await this.#socket.transact(
-      routes.map(route => (train: Parameters<Request>[0]) => encodeRouteReplace(train, route)),
-    );
+    const requests = routes.map(step.replaceRoute);
+    const replies = await this.#socket.transact(requests.map(({ encode }) => encode));
     replies.forEach((reply, i) => {
-      if (reply.errno !== 0) throw refused(reply, { op: 'replace', object: `route ${routes[i]!.dst}` });
+      if (reply.errno !== 0) throw refused(reply, requests[i]!);
     });
   }
 
@@ -280,6 +269,10 @@ export class Rtnetlink {
   async #do(op: string, object: string, request: Request): Promise<void> {
     const reply = await this.#ask(request);
     if (reply.errno !== 0) throw refused(reply, { op, object });
+  }
+
+  #carryOut({ op, object, encode }: StepRequest): Promise<void> {
+    return this.#do(op, object, encode);
   }
 
   async #drop(kind: keyof typeof GONE, name: string, request: Request): Promise<boolean> {

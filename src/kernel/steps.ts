@@ -46,7 +46,7 @@ export async function inSteps(steps: readonly Step[]): Promise<void> {
 
 /** Requests of a step, in the words of their errors. */
 export const step = {
-  createVeth: (o: VethOptions, peerNetnsFd: number): StepRequest => ({
+  createVeth: (o: VethOptions, peerNetnsFd: number | undefined): StepRequest => ({
     op: 'create',
     object: `veth ${o.name}`,
     encode: train => encodeVeth(train, o, peerNetnsFd),
