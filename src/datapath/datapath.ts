@@ -117,8 +117,8 @@ export class Datapath {
   readonly #ifindexes = new Ifindexes();
   /** Devices that are to be deleted. */
   readonly #leaving: Gather<string>;
-  /** Devices that were made with their filters and that nobody has attached to yet. */
-  readonly #born = new Set<number>();
+  /** Devices that were made with their filters and that nobody has attached to yet: their numbers by name. */
+  readonly #born = new Map<string, number>();
   readonly #log: Logger;
 
   private constructor(
@@ -220,7 +220,7 @@ export class Datapath {
         return { direction, programFd: fd, name: `${name}:[${id}]` };
       }),
     );
-    if (filters.length > 0) this.#born.add(link.ifindex);
+    if (filters.length > 0) this.#born.set(o.hostName, link.ifindex);
     return link;
   }
 
@@ -230,6 +230,7 @@ export class Datapath {
   }
 
   async deleteLink(hostName: string): Promise<void> {
+    this.#born.delete(hostName);
     await this.#rtnl.deleteLink(hostName);
   }
 
@@ -243,7 +244,8 @@ export class Datapath {
     const { ifindex, hostIfname } = endpoint;
     this.#deviceTable.note(hostIfname, { owner: 'pod', ifindex, mtu: this.options.deviceMtu });
     for (const [name, spec] of deviceSysctls(hostIfname)) this.#sysctls.note(name, spec);
-    const born = this.#born.delete(ifindex);
+    const born = this.#born.get(hostIfname) === ifindex;
+    this.#born.delete(hostIfname);
     for (const { direction, program } of this.#podPrograms()) {
       const attachment = { device: hostIfname, ifindex, direction, program, tcx: this.#useTcx(true) };
       const key = attachmentKey(hostIfname, direction);
