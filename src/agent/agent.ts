@@ -10,7 +10,7 @@ import { HealthServer } from '../base/health-server.ts';
 import { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { packageVersion } from '../base/paths.ts';
-import { createClient, daemonClusterConfig } from '../cluster/index.ts';
+import { createClient, daemonClusterConfig, EventRecorder } from '../cluster/index.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
@@ -250,6 +250,7 @@ export class Agent {
     const serviceDevices = config.kubeProxyReplacement
       ? await deviceAddresses(rtnl, networkDevices, node.ipv4)
       : [];
+    const serviceEvents = new EventRecorder(client, 'fimbria-agent', log.for('services'), node.name);
     const services =
       datapath.services &&
       new ServiceSync({
@@ -263,8 +264,14 @@ export class Agent {
         },
         controllers,
         log: log.for('services'),
-        onProblems: () => {},
+        onProblems: (service, problems) => {
+          // All nodes see the same: one of them says so.
+          if (view.peers(node.name).some(peer => peer.name < node.name)) return;
+          for (const message of problems)
+            serviceEvents.record(service, { type: 'Warning', reason: 'ServiceNotBalanced', message });
+        },
       });
+    if (services) this.#own('services', services);
     const queue = join(dirname(options.socket), 'deleteQueue');
     // One replay at a time, whoever asks for it: a file is done once.
     const replay = controllers.add({

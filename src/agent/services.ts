@@ -1,9 +1,11 @@
 import type { Controller, ControllerSet } from '../base/controller.ts';
-import { codeOf, messageOf } from '../base/errors.ts';
+import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ServiceTable } from '../datapath/services/table.ts';
+import type { Service } from '../model/types.ts';
 import { ServiceCatalog, type ServiceNode } from '../service/index.ts';
 import type { ClusterView } from './cluster-view.ts';
+import { ServiceHealthServers } from './service-health.ts';
 
 export interface ServiceSyncDeps {
   view: ClusterView;
@@ -11,8 +13,8 @@ export interface ServiceSyncDeps {
   node: ServiceNode;
   controllers: ControllerSet;
   log: Logger;
-  /** Told of Services that have faults, each time that what is known of one changes. */
-  onProblems(name: string, problems: readonly string[]): void;
+  /** Told of a Service that has faults, whenever they are others than before. */
+  onProblems(service: Service, problems: readonly string[]): void;
 }
 
 /**
@@ -23,11 +25,15 @@ export class ServiceSync {
   readonly catalog: ServiceCatalog;
   readonly #deps: ServiceSyncDeps;
   readonly #sync: Controller;
+  readonly #health: ServiceHealthServers;
+  /** What was told of faults, by Service. */
+  readonly #told = new Map<string, string>();
   #whole = false;
 
   constructor(deps: ServiceSyncDeps) {
     this.#deps = deps;
     this.catalog = new ServiceCatalog(deps.node);
+    this.#health = new ServiceHealthServers(deps.log);
     this.#sync = deps.controllers.add({ name: 'sync-services', run: async () => this.#apply() });
     const changed = (): void => {
       if (this.#whole) this.#sync.kick();
@@ -74,7 +80,7 @@ export class ServiceSync {
   }
 
   #apply(): void {
-    const { table, onProblems, log } = this.#deps;
+    const { table } = this.#deps;
     if (!this.catalog.isDirty) return;
     const changes = this.catalog.take();
     try {
@@ -83,11 +89,23 @@ export class ServiceSync {
       this.catalog.again(codeOf(error) === 'MAP_FULL' ? table.refused.map(r => r.owner) : changes.keys());
       throw error;
     } finally {
-      for (const name of changes.keys()) {
-        const problems = this.catalog.problems(name);
-        onProblems(name, problems);
-        for (const problem of problems) log.debug(messageOf(problem), { service: name });
-      }
+      this.#health.update(this.catalog.healthChecks());
+      for (const name of changes.keys()) this.#tell(name);
     }
+  }
+
+  /** No longer answers health checks; the datapath goes on. */
+  close(): void {
+    this.#health.close();
+  }
+
+  #tell(name: string): void {
+    const service = this.catalog.service(name);
+    const problems = service ? this.catalog.problems(name) : [];
+    const text = problems.join('\n');
+    if (text === (this.#told.get(name) ?? '')) return;
+    if (text === '') this.#told.delete(name);
+    else this.#told.set(name, text);
+    if (service && text !== '') this.#deps.onProblems(service, problems);
   }
 }

@@ -19,6 +19,8 @@ export class ServiceCatalog {
   readonly #pods = new Map<string, Pod>();
   readonly #translations = new Map<string, ServiceTranslation>();
   readonly #claims = new FrontendClaims();
+  /** Services that want a health check. */
+  readonly #checked = new Set<string>();
   #dirty = new Set<string>();
 
   constructor(node: ServiceNode) {
@@ -78,6 +80,9 @@ export class ServiceCatalog {
     this.#dirty = new Set();
     for (const name of wanted) {
       const translation = this.#translate(name);
+      const { externalTrafficPolicy, healthCheckNodePort } = this.#services.get(name)?.spec ?? {};
+      if (healthCheckNodePort && externalTrafficPolicy === 'Local') this.#checked.add(name);
+      else this.#checked.delete(name);
       if (translation) this.#translations.set(name, translation);
       else this.#translations.delete(name);
       const createdAt = (this.#services.get(name) ?? this.#pods.get(name))?.metadata.creationTimestamp ?? '';
@@ -108,11 +113,11 @@ export class ServiceCatalog {
 
   /** Services of policy Local that want a health check, with their ready endpoints here. */
   healthChecks(): { name: string; nodePort: number; localReady: number }[] {
-    return [...this.#services].flatMap(([name, { spec }]) => {
-      const nodePort = spec['healthCheckNodePort'];
-      if (typeof nodePort !== 'number' || spec.externalTrafficPolicy !== 'Local') return [];
-      return [{ name, nodePort, localReady: this.#translations.get(name)?.localReady ?? 0 }];
-    });
+    return [...this.#checked].map(name => ({
+      name,
+      nodePort: Number(this.#services.get(name)?.spec['healthCheckNodePort']),
+      localReady: this.#translations.get(name)?.localReady ?? 0,
+    }));
   }
 
   #translate(name: string): ServiceTranslation | undefined {

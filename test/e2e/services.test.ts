@@ -2,7 +2,7 @@ import test from 'ava';
 import { type ClusterClient, createClient } from '../../src/cluster/index.ts';
 import { waitUntil } from '../../src/lab/deadline.ts';
 import { labPaths } from '../../src/lab/names.ts';
-import type { EndpointSlice, Service } from '../../src/model/types.ts';
+import type { EndpointSlice, Event, Service } from '../../src/model/types.ts';
 import { TestLab } from './lab.ts';
 import { ask, askUdp, serve } from './serve.ts';
 import { untilObjects } from './until.ts';
@@ -99,6 +99,30 @@ for (const place of PLACES) {
       ]);
   });
 }
+
+test.serial('from outside: every node serves the node port, also without a backend of its own', async t => {
+  for (const address of ['192.168.10.100', '192.168.10.101'])
+    t.deepEqual(names(await lab.execMust('outside', ...ask(`http://${address}:${nodePort}/`, 20))), [
+      'one',
+      'two',
+    ]);
+});
+
+test.serial('what cannot be balanced is told as an Event, once for all nodes', async t => {
+  await client.create<Service>({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'sctp', namespace: 'default' },
+    spec: { selector: { app: 'web' }, ports: [{ protocol: 'SCTP', port: 9 }] },
+  });
+  const told = await untilObjects<Event>(client, 'Event', all =>
+    all.some(e => e.reason === 'ServiceNotBalanced'),
+  );
+  t.deepEqual(
+    told.filter(e => e.reason === 'ServiceNotBalanced').map(e => [e.involvedObject.name, e.message]),
+    [['sctp', 'port 9: protocol SCTP is not balanced; TCP and UDP are']],
+  );
+});
 
 test.serial('an agent that restarts or is away changes nothing; numbers stay', async t => {
   const list = () => lab.execMust('left', 'sh', '-c', 'ls /sys/fs/bpf/cilium/socketlb/links/cgroup | wc -l');
