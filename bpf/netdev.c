@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/deliver.h"
+#include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/node_port.h"
 #include "lib/remote.h"
@@ -58,6 +59,9 @@ int cil_from_netdev(struct __sk_buff *skb)
 {
 	struct flow flow = { .direction = DIRECTION_INGRESS };
 
+	if (cfg_l2_announcements && skb->protocol == bpf_htons(ETH_P_ARP) &&
+	    skb->pkt_type != PACKET_OTHERHOST && !skb->vlan_present)
+		return finish(skb, answer_announced(skb, &flow), &flow);
 	/* Frames for other stations are seen in promiscuous mode only; tagged ones belong to a VLAN device. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST ||
 	    skb->vlan_present)

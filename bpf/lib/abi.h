@@ -360,6 +360,10 @@ struct l2_responder_key {
 
 struct l2_responder {
 	__u64 responses;
+	/* By the kernel's monotonic clock; afterwards the lease may be another node's, and nothing is answered. */
+	__u64 valid_until_ns;
+	__u8 mac[6]; /* the device's own, which the answer names */
+	__u8 reserved[2];
 };
 
 enum direction {
@@ -388,6 +392,7 @@ enum source_file {
 	SOURCE_NODEPORT_H = 17,
 	SOURCE_MASQUERADE_H = 18,
 	SOURCE_DSR_H = 19,
+	SOURCE_L2_RESPONDER_H = 20,
 };
 
 /* cilium_metrics: packets and bytes, per CPU. */

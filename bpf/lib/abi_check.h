@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct lb4_reverse_sk) == 12, "lb4_reverse_sk");
 _Static_assert(sizeof(struct lb4_maglev_key) == 8, "lb4_maglev_key");
 _Static_assert(sizeof(struct lb4_maglev) == 4 * LB_MAGLEV_TABLE, "lb4_maglev");
 _Static_assert(sizeof(struct l2_responder_key) == 8, "l2_responder_key");
-_Static_assert(sizeof(struct l2_responder) == 8, "l2_responder");
+_Static_assert(sizeof(struct l2_responder) == 24, "l2_responder");
 _Static_assert(sizeof(struct ct_key) == 16, "ct_key");
 _Static_assert(sizeof(struct ct_entry) == 48, "ct_entry");
 _Static_assert(sizeof(struct nat_key) == sizeof(struct ct_key), "nat_key");

@@ -38,3 +38,5 @@ const volatile __u16 cfg_node_port_min = 30000;
 const volatile __u16 cfg_node_port_max = 32767;
 /* bpf_set_retval is there for programs at sockets (Linux 5.18): who asks for a service without backends learns so. */
 const volatile bool cfg_set_retval = false;
+/* ARP requests for the addresses in cilium_l2_responder_v4 are answered on network devices. */
+const volatile bool cfg_l2_announcements = false;

@@ -179,3 +179,13 @@ struct {
 	__type(key, struct lb4_reverse_sk_key);
 	__type(value, struct lb4_reverse_sk);
 } cilium_lb4_reverse_sk SEC(".maps");
+
+/* Addresses that this node answers ARP for; programs only count in it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct l2_responder_key);
+	__type(value, struct l2_responder);
+} cilium_l2_responder_v4 SEC(".maps");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TCP and ICMP sockets that belong to a given namespace. */
+/* TCP, ICMP and packet sockets that belong to a given namespace. */
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 
 #include <linux/icmp.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 
 #include "addon.h"
 #include "args.h"
@@ -130,6 +132,25 @@ static Napi::Value IcmpReceive(const Napi::CallbackInfo &info)
 	return result;
 }
 
+/* One whole frame out of a device, past qdiscs' programs no more than any other. */
+static Napi::Value PacketSend(const Napi::CallbackInfo &info)
+{
+	struct sockaddr_ll address = {};
+	address.sll_family = AF_PACKET;
+	address.sll_ifindex = int(Uint32Of(info[0], "ifindex"));
+	address.sll_halen = ETH_ALEN;
+	Bytes frame = BytesOf(info[1], "frame");
+	SharedFd fd;
+	RunInNetns(NetnsOf(info[2]), [&] {
+		fd = Own(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), "open", "packet socket");
+	});
+	if (sendto(fd->get(), frame.data, frame.size, MSG_DONTWAIT,
+		   reinterpret_cast<struct sockaddr *>(&address), sizeof(address)) < 0)
+		throw Refused(errno, "send frame",
+			      "on device " + std::to_string(address.sll_ifindex));
+	return info.Env().Undefined();
+}
+
 void RegisterSocket(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("tcpListen", Napi::Function::New<Callback<TcpListen>>(env));
@@ -137,6 +158,7 @@ void RegisterSocket(Napi::Env env, Napi::Object exports)
 	exports.Set("icmpSocket", Napi::Function::New<Callback<IcmpSocket>>(env));
 	exports.Set("icmpSend", Napi::Function::New<Callback<IcmpSend>>(env));
 	exports.Set("icmpReceive", Napi::Function::New<Callback<IcmpReceive>>(env));
+	exports.Set("packetSend", Napi::Function::New<Callback<PacketSend>>(env));
 }
 
 } // namespace fimbria

@@ -38,6 +38,7 @@ import { PodIdentities } from './identities.ts';
 import { Inbound } from './inbound.ts';
 import { IpamAudit } from './ipam/audit.ts';
 import { NodeIpam } from './ipam/node-ipam.ts';
+import { L2Announcer } from './l2/announcer.ts';
 import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
@@ -183,6 +184,7 @@ export class Agent {
                 frontends: config.lbMapMax,
               },
               flows: flowOptions(config),
+              ...(config.l2Announcements ? { l2Announcements: true } : {}),
             }
           : {}),
       },
@@ -272,6 +274,23 @@ export class Agent {
         },
       });
     if (services) this.#own('services', services);
+    if (config.l2Announcements && datapath.announced && view.services && view.slices)
+      this.#own(
+        'L2 announcements',
+        new L2Announcer({
+          client,
+          nodeName: node.name,
+          k8sNamespace: options.k8sNamespace,
+          timings: config.l2Announcements,
+          services: view.services,
+          slices: view.slices,
+          networkDevices,
+          rtnl,
+          table: datapath.announced,
+          controllers,
+          log: log.for('l2'),
+        }),
+      );
     const queue = join(dirname(options.socket), 'deleteQueue');
     // One replay at a time, whoever asks for it: a file is done once.
     const replay = controllers.add({

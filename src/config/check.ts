@@ -1,4 +1,5 @@
 import { ipv4Overlaps, parseIpv4Cidr } from '../base/addr.ts';
+import { durationMs } from './duration.ts';
 import { badValue, type Place } from './place.ts';
 import { readPools } from './pools.ts';
 import type { SettingValue } from './settings.ts';
@@ -25,6 +26,7 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
   if (values.get('ipam.mode') !== 'multi-pool') checkPodRanges(values, at);
   else checkPools(values, at);
   checkMtu(values, at);
+  checkAnnouncements(values, at);
   checkServices(values, at);
   const warnings: string[] = [];
   const warn = (path: string, text: string): void => {
@@ -70,6 +72,27 @@ function checkServices(values: Resolved, at: (path: string) => Place): void {
       'dsr does not work in tunnel mode: answers past the first node need routes',
       `use snat, or set ${at('routingMode').key} to native`,
     );
+}
+
+/** Whose requests arrive must be served, and a lease must outlive the tries to renew it. */
+function checkAnnouncements(values: Resolved, at: (path: string) => Place): void {
+  for (const path of ['l2announcements.enabled', 'externalIPs.enabled'])
+    if (values.get(path) === true && values.get('kubeProxyReplacement') !== true)
+      throw badValue(
+        at(path),
+        'true needs services in eBPF',
+        `set ${at('kubeProxyReplacement').key} to true as well`,
+      );
+  const [lease, deadline, retry] = ['leaseDuration', 'leaseRenewDeadline', 'leaseRetryPeriod'].map(
+    name => `l2announcements.${name}`,
+  ) as [string, string, string];
+  const ms = (path: string): number => durationMs(values.get(path) as string);
+  if (ms(lease) < 1000) throw badValue(at(lease), 'leases last seconds', 'use 1s or more');
+  if (ms(retry) === 0) throw badValue(at(retry), 'no time lies between two tries', 'use 2s');
+  if (ms(deadline) >= ms(lease))
+    throw badValue(at(deadline), 'the lease would run out before', `use less than ${at(lease).key}`);
+  if (ms(retry) >= ms(deadline))
+    throw badValue(at(retry), 'a single failure would lose the lease', `use less than ${at(deadline).key}`);
 }
 
 function checkMtu(values: Resolved, at: (path: string) => Place): void {

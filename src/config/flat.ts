@@ -59,6 +59,15 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],
     lbMapMax: get<number>('bpf.lbMapMax'),
     kubeProxyReplacement: get<boolean>('kubeProxyReplacement'),
+    ...(get<boolean>('l2announcements.enabled')
+      ? {
+          l2Announcements: {
+            leaseMs: durationMs(get<string>('l2announcements.leaseDuration')),
+            deadlineMs: durationMs(get<string>('l2announcements.leaseRenewDeadline')),
+            renewMs: durationMs(get<string>('l2announcements.leaseRetryPeriod')),
+          },
+        }
+      : {}),
     cniExclusive: get<boolean>('cni.exclusive'),
     mtu: get<number>('MTU'),
     devices: get<readonly string[]>('devices'),

@@ -50,6 +50,12 @@ export interface AgentConfig {
   readonly nodePortRange: readonly [number, number];
   /** Frontends that the service maps have room for. */
   readonly lbMapMax: number;
+  /** Addresses of Services are announced on the node's network; absent when they are not. Milliseconds. */
+  readonly l2Announcements?: {
+    readonly leaseMs: number;
+    readonly deadlineMs: number;
+    readonly renewMs: number;
+  };
   /** Put the CNI configurations of others aside. */
   readonly cniExclusive: boolean;
   /** Bytes; 0 means taken from the node's device. */

@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts';
 import { type Drift, Reconciler, type Target } from '../base/reconcile.ts';
 import { tcxSupported } from '../kernel/libbpf/index.ts';
 import type { Link, NetlinkEvent, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
+import type { ResponderRecord } from '../maps/l2.ts';
 import type { EndpointEntry, IpcacheRecord } from '../maps/tables.ts';
 import {
   type ActualAttachment,
@@ -23,6 +24,7 @@ import {
   OVERLAY_DEVICE,
   removeOverlay,
 } from './devices.ts';
+import { type ResponderSpec, responderTarget } from './l2-responder.ts';
 import { type PinSpec, PinTarget } from './pins.ts';
 import { createPodLink, Ifindexes, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
 import { PolicyMaps, policyMapName } from './policy-maps.ts';
@@ -62,6 +64,8 @@ export interface NodeDatapathOptions {
   tcx: 'always' | 'devices' | 'never';
   /** Services and masquerade packet by packet; absent when neither is wanted. */
   flows?: FlowOptions;
+  /** ARP is answered for what `announced` says. */
+  l2Announcements?: boolean;
   /** Services are balanced; at the sockets of this cgroup and below. */
   services?: { cgroup: string; frontends: number };
 }
@@ -109,6 +113,8 @@ export class Datapath {
   readonly #sockets: Reconciler<SocketSpec, number> | undefined;
   /** Absent where services are somebody else's. */
   readonly services: ServiceTable | undefined;
+  /** Addresses of Services that this node answers ARP for; absent where it announces none. */
+  readonly announced: Reconciler<ResponderSpec, ResponderRecord> | undefined;
   readonly tcxAvailable: boolean;
   readonly #rtnl: Rtnetlink;
   readonly #policyMaps: PolicyMaps;
@@ -145,6 +151,7 @@ export class Datapath {
     this.routes = table(new RouteTarget(rtnl, journal));
     this.attachments = table(this.#attachmentTarget);
     this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
+    if (options.l2Announcements) this.announced = table(responderTarget(programs));
     if (options.services) {
       this.#sockets = table(new SocketTarget(programs, options.bpfRoot, options.services.cgroup));
       this.services = new ServiceTable(serviceMaps(programs), log, onDrift);
@@ -183,6 +190,7 @@ export class Datapath {
       routeMtu: options.routeMtu,
       routerIpv4: options.routerIpv4,
       ...(options.flows ? { flows: options.flows } : {}),
+      ...(options.l2Announcements ? { l2Announcements: true } : {}),
       ...(options.services ? { services: options.services } : {}),
     };
     const programs = await Programs.load(options.bpfRoot, programOptions, { log });
@@ -331,9 +339,9 @@ export class Datapath {
 
   /** The cluster's view is whole: from now on what is ours and nobody desires is deleted, and repairs are told. */
   allowPrune(): void {
-    // Services are known at a moment of their own.
+    // Services and leases are known at moments of their own.
     for (const table of [...this.#grounds(), ...this.#tables()])
-      if (table !== this.services) table.allowPrune();
+      if (table !== this.services && table !== this.announced) table.allowPrune();
   }
 
   /**
@@ -382,6 +390,7 @@ export class Datapath {
       this.attachments,
       ...(this.#sockets ? [this.#sockets] : []),
       ...(this.services ? [this.services] : []),
+      ...(this.announced ? [this.announced] : []),
     ];
   }
 

@@ -46,6 +46,8 @@ export interface DatapathOptions {
   routerIpv4?: string;
   /** Services are translated at the sockets, with room for so many; the programs for that are not loaded without. */
   services?: { frontends: number };
+  /** ARP for addresses of services is answered on network devices. */
+  l2Announcements?: boolean;
   /** What deals with services and addresses packet by packet; none of it when absent. */
   flows?: FlowOptions;
 }
@@ -180,6 +182,7 @@ export class Programs {
           cfg_route_mtu: options.routeMtu,
           ...flowRodata(options),
           cfg_set_retval: hasSetRetval(),
+          cfg_l2_announcements: options.l2Announcements ?? false,
         });
         upgrade.bind(object, object === lxc ? undefined : lxc);
         await object.loadAsync();

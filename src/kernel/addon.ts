@@ -204,6 +204,7 @@ export interface NativeAddon {
   icmpSocket(netns: NetnsRef | undefined, dontFragment: boolean): Handle;
   /** Sends one datagram and says when, in CLOCK_REALTIME nanoseconds. */
   icmpSend(socket: Handle, address: string, packet: Uint8Array): bigint;
+  packetSend(ifindex: number, frame: Uint8Array, netns?: NetnsRef): void;
   /** One IPv4 datagram with its header, from whom, and when the kernel received it; undefined when there is none. */
   icmpReceive(socket: Handle): { data: Buffer; timeNs: bigint } | undefined;
 

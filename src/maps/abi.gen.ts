@@ -959,23 +959,30 @@ export const l2ResponderKeyCodec: Codec<L2ResponderKey> = {
   },
 };
 
-/** `struct l2_responder`, 8 bytes */
+/** `struct l2_responder`, 24 bytes */
 export interface L2Responder {
   responses: bigint;
+  validUntilNs: bigint;
+  /** 6 bytes */
+  mac: Uint8Array;
 }
 
 export const l2ResponderCodec: Codec<L2Responder> = {
-  size: 8,
+  size: 24,
   read(bytes, offset = 0) {
-    const view = viewOf(bytes, offset, 8);
+    const view = viewOf(bytes, offset, 24);
     return {
       responses: view.getBigUint64(0, true),
+      validUntilNs: view.getBigUint64(8, true),
+      mac: copyBytes(bytes, offset + 16, 6),
     };
   },
   write(value) {
-    const bytes = Buffer.alloc(8);
-    const view = viewOf(bytes, 0, 8);
+    const bytes = Buffer.alloc(24);
+    const view = viewOf(bytes, 0, 24);
     view.setBigUint64(0, value.responses, true);
+    view.setBigUint64(8, value.validUntilNs, true);
+    putBytes(bytes, 16, value.mac, 6, 'l2_responder.mac');
     return bytes;
   },
 };
@@ -1007,6 +1014,7 @@ export const SourceFile = {
   SOURCE_NODEPORT_H: 17,
   SOURCE_MASQUERADE_H: 18,
   SOURCE_DSR_H: 19,
+  SOURCE_L2_RESPONDER_H: 20,
 } as const;
 
 /** `struct metrics_key`, 8 bytes */
@@ -1225,6 +1233,7 @@ export type Rodata = {
   cfg_node_port_min: number;
   cfg_node_port_max: number;
   cfg_set_retval: boolean;
+  cfg_l2_announcements: boolean;
 };
 
 /** Maps of `bpf/lib/maps.h`: the C struct of key and value, where it is one. */
@@ -1249,4 +1258,5 @@ export const Maps = {
   cilium_lb4_source_range: { key: 'lb4_source_range_key', value: 'lb4_source_range', maxEntries: 65536, pinned: true },
   cilium_lb4_affinity: { key: 'lb4_affinity_key', value: 'lb4_affinity', maxEntries: 65536, pinned: true },
   cilium_lb4_reverse_sk: { key: 'lb4_reverse_sk_key', value: 'lb4_reverse_sk', maxEntries: 65536, pinned: true },
+  cilium_l2_responder_v4: { key: 'l2_responder_key', value: 'l2_responder', maxEntries: 4096, pinned: true },
 } as const;

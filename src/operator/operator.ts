@@ -1,6 +1,7 @@
 import { Controller } from '../base/controller.ts';
 import type { Logger } from '../base/log.ts';
 import { EventRecorder } from '../cluster/index.ts';
+import { LEASE_NAMESPACE, LeaderElection, type LeaderTimings, type Term } from '../cluster/leader.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { AgentConfig } from '../config/types.ts';
 import type {
@@ -16,7 +17,6 @@ import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
 import { writesWhile } from './guard.ts';
 import { LoadBalancerIpam } from './lb-ipam.ts';
-import { LEASE_NAMESPACE, LeaderElection, type LeaderTimings, type Term } from './leader.ts';
 import { NodeReadiness, type ReadinessOptions } from './node-readiness.ts';
 import { PoolAssigner } from './pool-assigner.ts';
 import { PoolKeeper } from './pool-keeper.ts';

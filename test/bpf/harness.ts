@@ -71,6 +71,7 @@ export function rodata(c: Configuration): Rodata {
     cfg_node_port_min: 30000,
     cfg_node_port_max: 32767,
     cfg_set_retval: false,
+    cfg_l2_announcements: true,
   };
 }
 

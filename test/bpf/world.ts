@@ -1,3 +1,4 @@
+import { l2ResponderMap } from '../../src/maps/l2.ts';
 import type { EndpointEntry, IpcacheRecord, PolicyRuleKey, PolicyVerdict } from '../../src/maps/tables.ts';
 import { type Loaded, type Namespace, NODE_IPV4, OVERLAY_IFINDEX } from './harness.ts';
 
@@ -87,6 +88,9 @@ export const ELSEWHERE = {
   blackhole: '203.0.113.1',
 } as const;
 
+/** Addresses of services: one that this node announces on its device, one whose lease ran out. */
+export const ANNOUNCED = { held: '10.0.250.1', expired: '10.0.250.2' } as const;
+
 export const IDENTITY = { host: 1, world: 2, remoteNode: 6, remotePod: 3000 } as const;
 
 const noPolicy = { host: false, policyIngress: false, policyEgress: false };
@@ -166,6 +170,12 @@ export const POLICIES: Partial<Record<PodName, PolicyRule[]>> = {
 export function fillMaps(loaded: Loaded): void {
   for (const [ip, entry] of ENDPOINTS) loaded.endpoints.set(ip, entry);
   loaded.ipcache.updateBatch(IPCACHE);
+  const responder = l2ResponderMap(loaded.map('cilium_l2_responder_v4'));
+  for (const [ipv4, validUntilNs] of [
+    [ANNOUNCED.held, 2n ** 63n],
+    [ANNOUNCED.expired, 1n],
+  ] as const)
+    responder.set({ ipv4, ifindex: NODE.ifindex }, { mac: NODE.mac, validUntilNs, responses: 0n });
   for (const [name, rules] of Object.entries(POLICIES))
     loaded.setPolicy(PODS[name as PodName].endpointId, rules);
 }

@@ -148,11 +148,15 @@ test('refusals name the path, the reason and the way out', t => {
     [['bpf.masquerade=true'], 'values: bpf.masquerade: true is not built yet; leave it out or use false'],
     [
       ['l2announcements.enabled=true'],
-      'values: l2announcements.enabled: true is not built yet; leave it out or use false',
+      'values: l2announcements.enabled: true needs services in eBPF; set kubeProxyReplacement to true as well',
     ],
     [
       ['externalIPs.enabled=true'],
-      'values: externalIPs.enabled: true is not built yet; leave it out or use false',
+      'values: externalIPs.enabled: true needs services in eBPF; set kubeProxyReplacement to true as well',
+    ],
+    [
+      ['l2announcements.leaseDuration=5s'],
+      'values: l2announcements.leaseRenewDeadline: the lease would run out before; use less than l2announcements.leaseDuration',
     ],
     [['routingMode=direct'], 'values: routingMode: direct is not known; use one of tunnel, native'],
     [['endpointRoutes.enabled=yes'], 'values: endpointRoutes.enabled: yes is neither true nor false'],

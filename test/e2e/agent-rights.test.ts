@@ -7,10 +7,13 @@ import { labPaths } from '../../src/lab/names.ts';
 import type {
   CiliumEndpoint,
   CiliumIdentity,
+  CiliumL2AnnouncementPolicy,
   CiliumNode,
   CiliumPodIPPool,
   Event,
+  Lease,
   Namespace,
+  Service,
 } from '../../src/model/types.ts';
 import { Gatekeeper } from '../install/gatekeeper.ts';
 import { rightsOf } from '../install/rights.ts';
@@ -107,7 +110,12 @@ test.serial(
 
     const single = new TestLab('rights-one');
     t.teardown(() => single.down());
-    await single.up('w1', 'ipam.operator.clusterPoolGrowFullNodes=true', 'kubeProxyReplacement=true');
+    await single.up(
+      'w1',
+      'ipam.operator.clusterPoolGrowFullNodes=true',
+      'kubeProxyReplacement=true',
+      'l2announcements.enabled=true',
+    );
     const second = await guard(single);
     const other = createClient(labPaths(single.name).kubeconfig);
     t.teardown(() => other.close());
@@ -118,6 +126,37 @@ test.serial(
       'CiliumNode',
       ([node]) => node?.status?.ipam?.['pod-cidrs'] !== undefined,
     );
+    // An address is announced and, with its Service, no more; a policy is told its fault.
+    for (const [name, interfaces] of [
+      ['good', []],
+      ['bad', ['(']],
+    ] as const)
+      await other.create<CiliumL2AnnouncementPolicy>({
+        apiVersion: 'cilium.io/v2alpha1',
+        kind: 'CiliumL2AnnouncementPolicy',
+        metadata: { name },
+        spec: { externalIPs: true, interfaces: [...interfaces] },
+      });
+    await other.create<Service>({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'web', namespace: 'default' },
+      spec: { externalIPs: ['10.0.250.9'], ports: [{ port: 80 }] },
+    });
+    const isOurs = ({ metadata }: Lease): boolean => metadata.name === 'cilium-l2announce-default-web';
+    await untilObjects<Lease>(other, 'Lease', all => all.some(isOurs));
+    // Held, then renewed.
+    const [held] = (await other.list<Lease>('Lease')).items.filter(isOurs);
+    await untilObjects<Lease>(other, 'Lease', all =>
+      all.some(one => isOurs(one) && one.spec?.renewTime !== held?.spec?.renewTime),
+    );
+    await untilObjects<CiliumL2AnnouncementPolicy>(other, 'CiliumL2AnnouncementPolicy', all =>
+      all.some(({ status }) =>
+        status?.conditions?.some(({ type }) => type === 'io.cilium/bad-interface-regex'),
+      ),
+    );
+    await other.delete('Service', 'web', { namespace: 'default' });
+    await untilObjects<Lease>(other, 'Lease', all => !all.some(isOurs));
     note(second);
 
     t.deepEqual([...used].sort(), rightsOf(AGENT_RIGHTS));

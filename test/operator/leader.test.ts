@@ -2,10 +2,10 @@ import test from 'ava';
 import fc from 'fast-check';
 import { FimbriaError } from '../../src/base/errors.ts';
 import { silent } from '../../src/base/log.ts';
+import { LeaderElection, type Term, TIMINGS } from '../../src/cluster/leader.ts';
 import type { ClusterClient } from '../../src/cluster/types.ts';
 import type { Lease } from '../../src/model/types.ts';
 import { writesWhile } from '../../src/operator/guard.ts';
-import { LeaderElection, type Term, TIMINGS } from '../../src/operator/leader.ts';
 import { choices } from '../e2e/random.ts';
 import { type Fate, LeaseServer, Process, World } from './simulation.ts';
 

@@ -4,9 +4,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { silent } from '../../src/base/log.ts';
+import { LEASE_NAMESPACE } from '../../src/cluster/leader.ts';
 import { LEASE_NAME, parseFlat } from '../../src/config/index.ts';
 import type { CiliumNode, Lease } from '../../src/model/types.ts';
-import { LEASE_NAMESPACE } from '../../src/operator/leader.ts';
 import { runOperator } from '../../src/operator/operator.ts';
 import { Cluster } from './server.ts';
 

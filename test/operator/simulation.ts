@@ -1,6 +1,6 @@
 import { FimbriaError } from '../../src/base/errors.ts';
+import type { Clock, LeaderOptions } from '../../src/cluster/leader.ts';
 import type { Lease } from '../../src/model/types.ts';
-import type { Clock, LeaderOptions } from '../../src/operator/leader.ts';
 
 /** Simulated time: nothing happens but what was put into it, in its order. */
 export class World {

@@ -32,7 +32,7 @@ const rule = (group: string, resources: string[], verbs: string[]): Rule => ({
 export const AGENT_RIGHTS: Rights = {
   cluster: [
     rule('', ['namespaces', 'pods'], ['get', 'list', 'watch']),
-    rule('', ['nodes'], ['get']),
+    rule('', ['nodes'], ['get', 'list', 'watch']),
     rule('', ['services'], ['list', 'watch']),
     rule('discovery.k8s.io', ['endpointslices'], ['list', 'watch']),
     rule('', ['events'], ['create', 'patch']),
@@ -41,8 +41,14 @@ export const AGENT_RIGHTS: Rights = {
     rule('cilium.io', ['ciliumendpoints'], ['list', 'watch', 'create', 'patch', 'delete']),
     rule('cilium.io', ['ciliumidentities'], ['get', 'list', 'watch', 'create']),
     rule('cilium.io', ['ciliumpodippools'], ['get', 'list', 'watch']),
+    rule('cilium.io', ['ciliuml2announcementpolicies'], ['list', 'watch']),
+    rule('cilium.io', ['ciliuml2announcementpolicies/status'], ['patch']),
   ],
-  home: [rule('cilium.io', ['ciliumnodeconfigs'], ['list'])],
+  home: [
+    rule('cilium.io', ['ciliumnodeconfigs'], ['list']),
+    // One for each Service that is announced: their names are not known before.
+    rule('coordination.k8s.io', ['leases'], ['get', 'create', 'update', 'delete']),
+  ],
 };
 
 export const OPERATOR_RIGHTS: Rights = {

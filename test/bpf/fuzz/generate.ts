@@ -4,7 +4,7 @@ import { markOf } from '../fixture.ts';
 import { FIXTURES } from '../fixtures/all.ts';
 import { OVERLAY_IFINDEX, TUNNEL_MTU } from '../harness.ts';
 import { checksum, ETHERTYPE } from '../packet.ts';
-import { ELSEWHERE, IDENTITY, NODE, PODS } from '../world.ts';
+import { ANNOUNCED, ELSEWHERE, IDENTITY, NODE, PODS } from '../world.ts';
 import type { Random } from './random.ts';
 import type { Program } from './specification.ts';
 
@@ -41,6 +41,7 @@ const ADDRESSES = [
   ...Object.values(ELSEWHERE),
   NODE.ip,
   NODE.router,
+  ...Object.values(ANNOUNCED),
   ...['0.0.0.0', '0.0.0.1', '10.0.0.255', '127.0.0.1', '169.254.1.1', '172.16.0.1', '192.168.10.1'],
   ...['192.168.10.255', '198.51.100.255', '223.255.255.255', '224.0.0.1', '240.0.0.1', '255.255.255.255'],
 ].map(parseIpv4);

@@ -50,6 +50,10 @@ const macOfDevice = new Map<number, string>([
 export const isForDevice = (ifindex: number, frame: Frame): boolean =>
   macOfDevice.get(ifindex) === frame.destinationMac;
 
+/** Whether a device looks at a frame: one for it, or for several or all of a segment. */
+export const isSeenBy = (ifindex: number, frame: Frame): boolean =>
+  isForDevice(ifindex, frame) || (Number.parseInt(frame.destinationMac.slice(0, 2), 16) & 1) === 1;
+
 /** Identity of a packet's source by its address alone. */
 export const identityOf = (address: number): number => remoteAt(address)?.identity ?? Identity.IDENTITY_WORLD;
 

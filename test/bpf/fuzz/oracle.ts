@@ -1,10 +1,11 @@
+import { parseIpv4 } from '../../../src/base/addr.ts';
 import { parseMac } from '../../../src/base/mac.ts';
 import { DropReason, Identity, TracePoint } from '../../../src/maps/abi.gen.ts';
 import type { MetricsRow } from '../../../src/maps/metrics.ts';
 import { markOf } from '../fixture.ts';
 import { type Configuration, TUNNEL_MTU } from '../harness.ts';
 import { ETHERTYPE } from '../packet.ts';
-import type { PolicyRule } from '../world.ts';
+import { ANNOUNCED, NODE, type PolicyRule } from '../world.ts';
 import { FlowMemory, reversed } from './flows.ts';
 import { type Frame, macAt, readFrame, u16At, u32At } from './frame.ts';
 import {
@@ -14,6 +15,7 @@ import {
   identityOf,
   identityOfMark,
   isForDevice,
+  isSeenBy,
   policyAnswer,
   type Remote,
   remoteAt,
@@ -215,10 +217,35 @@ export class Oracle {
     return forwarded(m, 'pass', TracePoint.TRACE_TO_HOST, flow, { forHost: true });
   }
 
+  /** Who asks for an address that this node announces here and now is answered; the rest is the stack's. */
+  #announce(m: Meeting, flow: Flow): Decision {
+    const { bytes } = m;
+    const asks =
+      bytes.length >= 42 &&
+      u32At(bytes, 14) === 0x00010800 &&
+      u32At(bytes, 18) === 0x06040001 &&
+      m.ifindex === NODE.ifindex;
+    if (!asks) return ignored(m);
+    const [asker, asked] = [u32At(bytes, 28), u32At(bytes, 38)];
+    if (asked !== parseIpv4(ANNOUNCED.held) || asker === asked) return ignored(m);
+    const answer = Buffer.from(bytes);
+    const own = parseMac(NODE.mac);
+    answer.set(bytes.subarray(22, 28), 0);
+    answer.set(own, 6);
+    answer.writeUInt16BE(2, 20);
+    answer.set(own, 22);
+    answer.writeUInt32BE(asked, 28);
+    answer.set(bytes.subarray(22, 28), 32);
+    answer.writeUInt32BE(asker, 38);
+    return forwarded(m, 'redirect', TracePoint.TRACE_TO_NETWORK, flow, { bytes: answer });
+  }
+
   /** The machine's own traffic goes by unseen; only what is clearly for a pod, or for nobody, is ours. */
   #fromNetdev(m: Meeting, frame: Frame): Decision {
-    if (m.tagged || !isForDevice(m.ifindex, frame) || !frame.wellFormed) return ignored(m);
     const flow = flowOf('ingress');
+    if (!m.tagged && frame.etherType === ETHERTYPE.arp && isSeenBy(m.ifindex, frame))
+      return this.#announce(m, flow);
+    if (m.tagged || !isForDevice(m.ifindex, frame) || !frame.wellFormed) return ignored(m);
     const receiver = endpointAt(frame.destination);
     const remote = remoteAt(frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_UNKNOWN;

@@ -55,7 +55,8 @@ export function allowance(program: Program, c: Configuration): Allowance {
       return { verdicts: ['pass'], reasons: [] };
     case 'from_netdev':
       return {
-        verdicts: ['pass', 'drop', ...redirects(c.hostRouting)],
+        // ARP for announced addresses is answered in every configuration.
+        verdicts: ['pass', 'drop', 'redirect'],
         reasons: [...unreachable(c), ...(c.hostRouting ? POLICY : [])],
       };
     case 'from_overlay':

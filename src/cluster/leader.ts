@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Backoff } from '../base/backoff.ts';
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { ClusterClient } from '../cluster/types.ts';
 import { LEASE_NAME } from '../config/index.ts';
 import type { Lease } from '../model/types.ts';
+import type { ClusterClient } from './types.ts';
 
 /** Where it is unless the installation is elsewhere. */
 export const LEASE_NAMESPACE = 'kube-system';
@@ -56,17 +56,26 @@ export interface LeaderOptions {
   client: Pick<ClusterClient, 'get' | 'create' | 'update'>;
   identity: string;
   log: Logger;
+  /** The Lease; the operators' unless given. */
+  name?: string;
   namespace?: string;
+  /**
+   * Told each time that the lease was got or renewed, with the moment of `clock` when it was asked for: nobody else has it
+   * before `leaseMs` later.
+   */
+  onHeld?: (askedAtMs: number) => void;
   timings?: LeaderTimings;
   clock?: Clock;
 }
 
-/** Who may act as operator: decided by a Lease of the cluster. One per process. */
+/** Who may act, such as the one operator of several: decided by a Lease of the cluster. One per process and Lease. */
 export class LeaderElection {
   readonly #client: LeaderOptions['client'];
   readonly #identity: string;
   readonly #log: Logger;
+  readonly #name: string;
   readonly #namespace: string;
+  readonly #onHeld: (askedAtMs: number) => void;
   readonly #timings: LeaderTimings;
   readonly #clock: Clock;
   /** Somebody else's lease as last seen, and when by our own clock: clocks of machines differ. */
@@ -78,6 +87,8 @@ export class LeaderElection {
     this.#client = options.client;
     this.#identity = options.identity;
     this.#log = options.log;
+    this.#name = options.name ?? LEASE_NAME;
+    this.#onHeld = options.onHeld ?? (() => {});
     this.#namespace = options.namespace ?? LEASE_NAMESPACE;
     this.#timings = options.timings ?? TIMINGS;
     this.#clock = options.clock ?? realClock;
@@ -101,9 +112,10 @@ export class LeaderElection {
           // Got so late that it may be gone again: as good as not got.
           if (this.#clock.nowMs() - askedAtMs >= this.#timings.deadlineMs) continue;
           this.#log.info('leading', { identity: this.#identity });
+          this.#onHeld(askedAtMs);
           return this.#hold(signal, askedAtMs);
         }
-        say('another operator leads, waiting', { holder });
+        say('another leads, waiting', { holder });
         backoff.reset();
         await this.#clock.delay(this.#timings.renewMs, signal);
       } catch (error) {
@@ -128,13 +140,13 @@ export class LeaderElection {
     }
     let lease: Lease;
     try {
-      lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
+      lease = await this.#client.get<Lease>('Lease', this.#name, this.#namespace);
     } catch (error) {
       if (codeOf(error) !== 'NOT_FOUND') throw error;
       this.#held = await this.#client.create<Lease>({
         apiVersion: 'coordination.k8s.io/v1',
         kind: 'Lease',
-        metadata: { name: LEASE_NAME, namespace: this.#namespace },
+        metadata: { name: this.#name, namespace: this.#namespace },
         spec: this.#spec(undefined),
       });
       return undefined;
@@ -198,8 +210,10 @@ export class LeaderElection {
         const renewedAtMs = clock.nowMs();
         try {
           const holder = await this.#attempt();
-          if (holder === undefined) untilMs = renewedAtMs + deadlineMs;
-          else lose(`${holder} has the lease`);
+          if (holder === undefined) {
+            untilMs = renewedAtMs + deadlineMs;
+            this.#onHeld(renewedAtMs);
+          } else lose(`${holder} has the lease`);
         } catch (error) {
           this.#log.debug('could not renew the lease', { error: messageOf(error) });
         }
@@ -224,7 +238,7 @@ export class LeaderElection {
     if (signal.aborted) return;
     this.#held = undefined;
     try {
-      const lease = await this.#client.get<Lease>('Lease', LEASE_NAME, this.#namespace);
+      const lease = await this.#client.get<Lease>('Lease', this.#name, this.#namespace);
       if (signal.aborted || lease.spec?.holderIdentity !== this.#identity) return;
       await this.#client.update<Lease>({ ...lease, spec: { ...lease.spec, holderIdentity: '' } });
     } catch (error) {
