@@ -452,7 +452,7 @@ function flowOptions(config: AgentConfig): FlowOptions {
     nodePort: true,
     podLb: false,
     dsr: config.loadBalancerMode === 'dsr',
-    masquerade: false,
+    masquerade: config.bpfMasquerade,
     ...(config.ipv4NativeRoutingCidr ? { nativeRoutingCidr: config.ipv4NativeRoutingCidr } : {}),
     nodePortRange: config.nodePortRange,
     sizes: FLOW_SIZES,

@@ -105,7 +105,7 @@ export function statusResponse(input: StatusInput): StatusResponse {
     },
     'attach-mode': input.attachMode,
     'datapath-mode': 'veth',
-    masquerading: { mode: 'Disabled', ipv4: false, ipv6: false },
+    masquerading: masquerading(input),
     'clock-source': 'ktime',
     controllers,
     proxy: null,
@@ -130,5 +130,16 @@ function replacement({ config, serviceDevices }: StatusInput): StatusResponse['k
       'backend-selection': config.loadBalancerAlgorithm === 'maglev' ? 'Maglev' : 'Random',
       'node-port-range': `${low}-${high}`,
     },
+  };
+}
+
+function masquerading({ config, serviceDevices }: StatusInput): StatusResponse['masquerading'] {
+  if (!config.bpfMasquerade) return { mode: 'Disabled', ipv4: false, ipv6: false };
+  return {
+    mode: 'BPF',
+    devices: serviceDevices.map(({ name }) => name),
+    ...(config.ipv4NativeRoutingCidr ? { 'snat-exclusion-cidr-v4': config.ipv4NativeRoutingCidr } : {}),
+    ipv4: true,
+    ipv6: false,
   };
 }

@@ -66,6 +66,12 @@ function checkServices(values: Resolved, at: (path: string) => Place): void {
   const [first = 0, last = 0] = (values.get('nodePort.range') as string).split(',').map(Number);
   if (first < 1 || last > 65_535 || first >= last)
     throw badValue(at('nodePort.range'), `${first},${last} is no range of ports`, 'use 30000,32767');
+  if (values.get('bpf.masquerade') === true && values.get('kubeProxyReplacement') !== true)
+    throw badValue(
+      at('bpf.masquerade'),
+      'true needs the programs that balance services',
+      `set ${at('kubeProxyReplacement').key} to true as well`,
+    );
   if (values.get('loadBalancer.mode') === 'dsr' && values.get('routingMode') === 'tunnel')
     throw badValue(
       at('loadBalancer.mode'),

@@ -54,6 +54,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     ...(nativeRange === undefined ? {} : { ipv4NativeRoutingCidr: nativeRange }),
     hostLegacyRouting: get<boolean>('bpf.hostLegacyRouting'),
     tcx: get<string>('bpf.tcx') as TcxMode,
+    bpfMasquerade: get<boolean>('bpf.masquerade'),
     loadBalancerAlgorithm: get<string>('loadBalancer.algorithm') as AgentConfig['loadBalancerAlgorithm'],
     loadBalancerMode: get<string>('loadBalancer.mode') as AgentConfig['loadBalancerMode'],
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],

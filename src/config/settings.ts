@@ -229,6 +229,13 @@ export const settings: readonly Setting[] = [
     'Services are balanced in eBPF, so that kube-proxy is not needed.',
   ),
   built(
+    'bpf.masquerade',
+    'enable-bpf-masquerade',
+    boolean,
+    false,
+    'What pods send out of the cluster leaves with the address of the node, in eBPF. Needs `kubeProxyReplacement`; in native mode `ipv4NativeRoutingCIDR` is left alone.',
+  ),
+  built(
     'loadBalancer.algorithm',
     'bpf-lb-algorithm',
     { kind: 'choice', values: ['random', 'maglev'] },
@@ -273,7 +280,6 @@ export const settings: readonly Setting[] = [
     undefined,
     'The same as address and port; without it, all addresses when `prometheus.enabled`.',
   ),
-  later('bpf.masquerade', 'enable-bpf-masquerade', 'Masquerading in eBPF.'),
   later('enableIPv4Masquerade', 'enable-ipv4-masquerade', 'Masquerading of what leaves the cluster.'),
   built(
     'l2announcements.enabled',

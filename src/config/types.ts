@@ -44,6 +44,8 @@ export interface AgentConfig {
   readonly tcx: TcxMode;
   /** Services are balanced here. */
   readonly kubeProxyReplacement: boolean;
+  /** What leaves the cluster has the node's address. */
+  readonly bpfMasquerade: boolean;
   readonly loadBalancerAlgorithm: 'random' | 'maglev';
   readonly loadBalancerMode: 'snat' | 'dsr';
   /** First and last. */

@@ -25,6 +25,7 @@ test('no keys at all are the defaults', t => {
     hostLegacyRouting: true,
     tcx: 'devices',
     kubeProxyReplacement: false,
+    bpfMasquerade: false,
     loadBalancerAlgorithm: 'random',
     loadBalancerMode: 'snat',
     nodePortRange: [30_000, 32_767],
@@ -61,7 +62,7 @@ test('bad keys are named as they are called there', t => {
     ],
     [
       { 'enable-bpf-masquerade': 'true' },
-      'config: enable-bpf-masquerade: true is not built yet; leave it out or use false',
+      'config: enable-bpf-masquerade: true needs the programs that balance services; set kube-proxy-replacement to true as well',
     ],
     [{ mtu: '1e3' }, 'config: mtu: 1e3 is not a number of 0 to 65535'],
     [

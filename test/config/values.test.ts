@@ -145,7 +145,10 @@ test('refusals name the path, the reason and the way out', t => {
       ['ipam.mode=clusterpool'],
       'values: ipam.mode: clusterpool is not known; use one of cluster-pool, multi-pool, kubernetes',
     ],
-    [['bpf.masquerade=true'], 'values: bpf.masquerade: true is not built yet; leave it out or use false'],
+    [
+      ['bpf.masquerade=true'],
+      'values: bpf.masquerade: true needs the programs that balance services; set kubeProxyReplacement to true as well',
+    ],
     [
       ['l2announcements.enabled=true'],
       'values: l2announcements.enabled: true needs services in eBPF; set kubeProxyReplacement to true as well',

@@ -15,7 +15,7 @@ let nodePort: number;
 const PLACES = ['client', 'left', 'right'];
 
 test.before(async () => {
-  await lab.up('left,right', 'kubeProxyReplacement=true');
+  await lab.up('left,right', 'kubeProxyReplacement=true', 'bpf.masquerade=true');
   client = createClient(labPaths(lab.name).localKubeconfig);
   for (const [name, node] of [
     ['one', 'left'],
@@ -107,6 +107,19 @@ test.serial('from outside: every node serves the node port, also without a backe
       'two',
     ]);
 });
+
+test.serial(
+  'what a pod sends out of the cluster has the address of its node, what it sends to a pod its own',
+  async t => {
+    const server = lab.spawn(['lab', 'exec', 'outside', '--', ...serve('out', 9000)]);
+    t.teardown(() => server.kill());
+    await untilAnswered('client', ask('http://192.168.10.1:9000/'), ['out']);
+    t.is(await lab.execMust('client', ...ask('http://192.168.10.1:9000/')), 'out ::ffff:192.168.10.100\n');
+    const pods = await lab.pods();
+    const ip = (name: string): string => pods.find(pod => pod.name === name)!.ip;
+    t.is(await lab.execMust('client', ...ask(`http://${ip('two')}:8080/`)), `two ::ffff:${ip('client')}\n`);
+  },
+);
 
 test.serial('what cannot be balanced is told as an Event, once for all nodes', async t => {
   await client.create<Service>({
