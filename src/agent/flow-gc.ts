@@ -29,8 +29,7 @@ export type FlowMap = keyof typeof FLOW_MAPS;
 export const flowClockS = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n));
 
 /**
- * When to look again: where much had run out sooner, where nothing had later, and never later than the maps would
- * be a quarter full at this rate. Pure.
+ * When to look again: sooner where much had run out, later where nothing had; from ten seconds to half an hour. Pure.
  * @param deletedShare of what was there, 0 to 1
  */
 export function nextIntervalMs(lastMs: number, deletedShare: number): number {
