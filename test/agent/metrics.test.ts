@@ -19,6 +19,7 @@ const input: MetricsInput = {
   nodeName: 'left',
   clusterName: 'default',
   endpointStates: { ready: 3 },
+  flowGc: { runs: 3, results: new Map([['tcp', { alive: 5, deleted: 2, seconds: 0.1 }]]) },
   ipamViolations: 0,
   ipam: { capacity: 254, used: 4 },
   maps: [

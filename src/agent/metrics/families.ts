@@ -19,6 +19,8 @@ export interface MetricsInput {
   /** Endpoints by state. */
   endpointStates: Readonly<Record<string, number>>;
   ipam: PoolUsage;
+  /** Sweeps of what flows leave behind, and what the last one found by map. */
+  flowGc: { runs: number; results: ReadonlyMap<string, { alive: number; deleted: number; seconds: number }> };
   /** What the audit of addresses found. */
   ipamViolations: number;
   maps: readonly MapUsage[];
@@ -55,6 +57,7 @@ export function metricFamilies(input: MetricsInput): Family[] {
     ]),
     gauge('fimbria_ipam_violations', 'Invariants of IPAM that do not hold.', [one(input.ipamViolations)]),
     gauge('cilium_identity', 'Identities that are known, by type.', byLabel('type', input.identities)),
+    ...flowGcFamilies(input.flowGc),
     ...mapFamilies(input.maps),
     ...packetFamilies(input.datapath),
     ...controllerFamilies(input.controllers),
@@ -107,6 +110,28 @@ function mapFamilies(maps: readonly MapUsage[]): Family[] {
         const value = pressureOf(usage);
         return value === undefined ? [] : [{ labels: { map_name: name(usage) }, value }];
       }),
+    ),
+  ];
+}
+
+/** Labels as Cilium's: TCP and the rest are conntrack's, translations are not. */
+function flowGcFamilies({ runs, results }: MetricsInput['flowGc']): Family[] {
+  const labels = (kind: string): Record<string, string> => ({
+    family: 'ipv4',
+    protocol: kind === 'tcp' ? 'TCP' : 'non-TCP',
+  });
+  const conntrack = [...results].filter(([kind]) => kind !== 'nat');
+  return [
+    counter('cilium_datapath_conntrack_gc_runs_total', 'Sweeps of what flows leave behind.', [
+      { labels: { family: 'ipv4', status: 'completed' }, value: runs },
+    ]),
+    gauge(
+      'cilium_datapath_conntrack_gc_entries',
+      'Entries of flows at the last sweep.',
+      conntrack.flatMap(([kind, { alive, deleted }]) => [
+        { labels: { ...labels(kind), status: 'alive' }, value: alive },
+        { labels: { ...labels(kind), status: 'deleted' }, value: deleted },
+      ]),
     ),
   ];
 }

@@ -27,6 +27,7 @@ export class AgentMetrics {
         // What is in the store was admitted; the node itself has a place in `endpoint list`, too.
         endpointStates: { ready: endpoints.store.list().length + 1 },
         ipam: parts.ipam.pools.usage(),
+        flowGc: parts.flowGc,
         ipamViolations: parts.audit.problems.length,
         maps: parts.maps.list(),
         datapath: metricsMap(datapath.programs.map('cilium_metrics')).rows(),
