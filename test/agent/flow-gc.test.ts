@@ -24,7 +24,9 @@ test('a sweep takes what has run out, and nothing else', async t => {
     maps.set(name, known);
     return known;
   };
-  t.teardown(() => maps.forEach(m => m.close()));
+  t.teardown(() => {
+    for (const m of maps.values()) m.close();
+  });
   const tuple = (n: number): FlowTuple => ({
     saddr: '10.0.0.1',
     daddr: '10.0.0.2',
