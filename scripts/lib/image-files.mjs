@@ -3,6 +3,16 @@
  * generated from. The libraries of every program and of the addon come along by themselves.
  */
 
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './project.mjs';
+
+/** Every source file of `bpf/` is an object. */
+const programs = readdirSync(join(root, 'bpf'))
+  .filter(name => name.endsWith('.c'))
+  .map(name => name.slice(0, -2))
+  .sort();
+
 /** Where the package lies in the image. */
 export const IMAGE_ROOT = '/opt/fimbria';
 
@@ -23,10 +33,7 @@ export const FILES = [
   'dist/fimbria-agent.js',
   'dist/fimbria-operator.js',
   'build/native/Release/fimbria.node',
-  'build/bpf/host.o',
-  'build/bpf/lxc.o',
-  'build/bpf/netdev.o',
-  'build/bpf/overlay.o',
+  ...programs.map(name => `build/bpf/${name}.o`),
   'build/bin/fimbria-cni',
 ];
 

@@ -188,7 +188,8 @@ function poolConditions({ total, available, used, conflict }: LbPoolReport): Sai
   });
   return [
     conflict === undefined
-      ? { type: CONFLICT, status: 'False', reason: 'resolved', message: '' }
+      ? // Kubernetes 1.20 takes an empty text in a custom resource for none, and refuses that.
+        { type: CONFLICT, status: 'False', reason: 'resolved', message: 'no other pool has its addresses' }
       : { type: CONFLICT, status: 'True', reason: 'cidr_overlap', message: conflict },
     counter(TOTAL, total),
     counter(AVAILABLE, available),

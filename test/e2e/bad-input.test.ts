@@ -53,8 +53,8 @@ const AGENT: AgentCase[] = [
   { wrong: 'no kubeconfig', flags: ['--kubeconfig', '/nowhere'], says: /kubeconfig \/nowhere: no such file/ },
   {
     wrong: 'feature not built',
-    config: { 'kube-proxy-replacement': 'true' },
-    says: /kube-proxy-replacement: .*not built yet/,
+    config: { 'enable-ipv6': 'true' },
+    says: /enable-ipv6: .*not built yet/,
   },
   {
     wrong: 'bad range',
@@ -260,7 +260,7 @@ test.serial(
       ['truncated', conf().slice(0, -9), {}, [6], /config/],
       ['10 MB', `${conf().slice(0, -1)},"x":"${'y'.repeat(10_000_000)}"}`, {}, [5, 6, 7, 100, 999], /./],
       ['a list', '[]', {}, [6, 7], /config/],
-      ['wrong types', conf({ cniVersion: 1 }), {}, [7], /cniVersion/],
+      ['wrong types', conf({ cniVersion: 1 }), {}, [6], /cniVersion/],
       ['wrong type of the socket', conf({ socket: 7 }), {}, [7], /socket/],
       ['unknown version', conf({ cniVersion: '9.9.9' }), {}, [1], /incompatible CNI version/],
       ['duplicate keys', conf().replace('{', '{"cniVersion":"1.0.0",'), {}, [6, 7], /stands twice/],

@@ -31,7 +31,7 @@ let address: { b: string; c: string };
 /** Agent and objects as another version would have them, with codecs made from its headers. */
 async function buildOther(): Promise<void> {
   await compileVariant(folder, OTHER_LAYOUT);
-  for (const part of ['src', 'scripts', 'package.json'])
+  for (const part of ['src', 'scripts', 'docs', 'package.json'])
     cpSync(join(packageRoot(), part), join(folder, part), { recursive: true });
   symlinkSync(join(packageRoot(), 'node_modules'), join(folder, 'node_modules'));
   await run(process.execPath, [join(folder, 'scripts/generate.mjs')]);
