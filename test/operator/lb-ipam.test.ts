@@ -92,9 +92,9 @@ test('a Service that is no load balancer any more gives its address back; what o
   await addService(cluster, 'web');
   await addPool(cluster, 'lb', { blocks: [{ start: '10.0.250.7' }] });
   await cluster.until<Service>('Service', services => addressesOf(services, 'web') === '10.0.250.7');
-  await addPool(cluster, 'late', { blocks: [{ cidr: '10.0.250.0/28' }] });
+  await addPool(cluster, 'younger', { blocks: [{ cidr: '10.0.250.0/28' }] });
   await cluster.until<CiliumLoadBalancerIPPool>('CiliumLoadBalancerIPPool', pools =>
-    poolSays(pools, 'late').endsWith('True'),
+    poolSays(pools, 'younger').endsWith('True'),
   );
   await cluster.client.patch('Service', 'web', { spec: { type: 'ClusterIP' } }, { namespace: 'default' });
   const services = await cluster.until<Service>(
