@@ -1,6 +1,6 @@
 import test from 'ava';
 import { TestLab } from './lab.ts';
-import { TestNode, type TestPod, testPod } from './node.ts';
+import { nodeOfBarePods, type TestNode, type TestPod, testPod } from './node.ts';
 import { choices } from './random.ts';
 
 /** Five hundred calls of the plugin at once, in any order: every answer is right, and all is given back. */
@@ -15,7 +15,7 @@ test.before(async () => {
     'routingMode=native,autoDirectNodeRoutes=true,ipv4NativeRoutingCIDR=10.49.0.0/16',
     'endpointRoutes.enabled=true,ipam.operator.clusterPoolIPv4PodCIDRList=10.49.0.0/16',
   );
-  node = new TestNode(lab.name, 'left');
+  node = await nodeOfBarePods(lab, 'left');
   before = await node.everything();
 });
 

@@ -4,7 +4,7 @@ import test from 'ava';
 import { hostIfname } from '../../src/endpoint/add.ts';
 import { waitGone } from '../../src/lab/processes.ts';
 import { TestLab } from './lab.ts';
-import { TestNode, type TestPod, testPod } from './node.ts';
+import { nodeOfBarePods, type TestNode, type TestPod, testPod } from './node.ts';
 import { choices } from './random.ts';
 
 /**
@@ -34,7 +34,7 @@ test.before(async () => {
     'routingMode=native,autoDirectNodeRoutes=true,ipv4NativeRoutingCIDR=10.50.0.0/16',
     'endpointRoutes.enabled=true,ipam.operator.clusterPoolIPv4PodCIDRList=10.50.0.0/16',
   );
-  node = new TestNode(lab.name, 'left');
+  node = await nodeOfBarePods(lab, 'left');
   // Makes the queue's folder, which stays.
   await node.kill();
   await node.plugin('DEL', { id: 'nobody', netns: '' });

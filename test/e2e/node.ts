@@ -18,7 +18,7 @@ import { startDetached } from '../../src/lab/pause.ts';
 import { findProcess, waitGone } from '../../src/lab/processes.ts';
 import type { CiliumEndpoint } from '../../src/model/types.ts';
 import { netconf, type Outcome as PluginOutcome, runPlugin } from '../cni/support.ts';
-import { collect, printed } from './lab.ts';
+import { collect, printed, type TestLab } from './lab.ts';
 
 /** Where an agent dies: at the N-th call of its main thread, or of the first thread to get there. */
 export interface KillPoint {
@@ -384,6 +384,15 @@ export class TestNode {
     const router = routes.find(r => r.dst === 'default')?.gateway;
     return router !== undefined && (await answers(router, pod.netns));
   }
+}
+
+/**
+ * The node of a lab whose pods are containers only, no objects of the API server: an operator would take them for gone and
+ * remove what the agent tells of them, so it ends when the node has its block.
+ */
+export async function nodeOfBarePods(lab: TestLab, name: string): Promise<TestNode> {
+  await lab.must('lab', 'operator', 'stop');
+  return new TestNode(lab.name, name);
 }
 
 function injection({ thread, syscall, when }: KillPoint): string[] {

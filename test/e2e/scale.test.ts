@@ -1,6 +1,6 @@
 import test from 'ava';
 import { TestLab } from './lab.ts';
-import { answers, TestNode, type TestPod, testPod } from './node.ts';
+import { answers, nodeOfBarePods, type TestNode, type TestPod, testPod } from './node.ts';
 
 /** As many pods on one node as its block holds, added and deleted at once: all talk, and all is given back. */
 const lab = new TestLab('scale');
@@ -15,7 +15,7 @@ test.before(async () => {
     'routingMode=native,autoDirectNodeRoutes=true,ipv4NativeRoutingCIDR=10.48.0.0/16',
     'endpointRoutes.enabled=true,ipam.operator.clusterPoolIPv4PodCIDRList=10.48.0.0/16',
   );
-  node = new TestNode(lab.name, 'left');
+  node = await nodeOfBarePods(lab, 'left');
   before = await node.everything();
   for (let i = 0; i < COUNT; i++) pods.push(await testPod(`scale-${i}`));
 });
