@@ -91,6 +91,10 @@ export class TestCluster extends Cluster {
     await joinUnderlay(this.plane.node, node, ip);
     const containerd = await startRuntime(node);
     this.#members.set(name, startKubelet(this.plane, { name, ip, node }, containerd));
+    // Until then a question about all nodes is one about the others.
+    await this.until<Node>(`${name} to register`, 'Node', nodes =>
+      nodes.some(one => one.status?.addresses?.some(({ address }) => address === ip)),
+    );
   }
 
   get members(): readonly Member[] {
