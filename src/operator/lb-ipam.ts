@@ -2,7 +2,7 @@ import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ClusterClient, EventRecorder } from '../cluster/index.ts';
 import { type LbOutcome, type LbPlan, type LbPoolReport, planLoadBalancers } from '../ipam/lb/plan.ts';
-import { type LbPool, parseAddress, readLbPool } from '../ipam/lb/ranges.ts';
+import { type LbPool, parseAddress, poolHolds, readLbPool } from '../ipam/lb/ranges.ts';
 import {
   type LbService,
   REQUEST_CONDITION,
@@ -73,11 +73,7 @@ export class LoadBalancerIpam {
     if (wasTold(service)) return true;
     if (pools.length === 0) return false;
     const present = readLbService(service).present;
-    return present.every(({ family, value }) =>
-      pools.some(pool =>
-        pool.ranges.some(range => range.family === family && range.first <= value && value <= range.last),
-      ),
-    );
+    return present.every(({ family, value }) => pools.some(pool => poolHolds(pool, family, value)));
   }
 
   #withPromised(service: Service): Service {

@@ -6,6 +6,7 @@ import {
   conflictingLbPools,
   formatAddress,
   type LbPool,
+  poolHolds,
   rangeHolds,
   rangeSize,
 } from './ranges.ts';
@@ -129,10 +130,6 @@ function serves(pool: LbPool, service: LbService): boolean {
   return pool.selector === undefined || matchesLabels(pool.selector, service.labels);
 }
 
-function holds(pool: LbPool, { family, value }: LbAddress): boolean {
-  return pool.ranges.some(range => rangeHolds(range, family, value));
-}
-
 function same(a: LbAddress, b: LbAddress): boolean {
   return a.family === b.family && a.value === b.value;
 }
@@ -145,7 +142,7 @@ function keep(service: LbService, pools: readonly LbPool[], ledger: Ledger): LbA
     const wanted = named
       ? service.requested.some(one => same(one, address))
       : service.families.includes(address.family) && !kept.some(({ family }) => family === address.family);
-    const has = pools.some(pool => serves(pool, service) && holds(pool, address));
+    const has = pools.some(pool => serves(pool, service) && poolHolds(pool, address.family, address.value));
     if (!wanted || !has || kept.some(one => same(one, address)) || !ledger.canTake(address, service))
       continue;
     ledger.take(address, service);
@@ -177,7 +174,7 @@ function requested(
     }
     const text = textOf(address);
     const owners = ledger.owners(address);
-    if (!pools.some(pool => serves(pool, service) && holds(pool, address)))
+    if (!pools.some(pool => serves(pool, service) && poolHolds(pool, address.family, address.value)))
       failure ??= {
         reason: 'no_pool',
         message: `no pool that is for this Service has ${text}; add it to one`,

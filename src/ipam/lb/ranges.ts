@@ -43,6 +43,11 @@ export function rangeHolds(range: AddressRange, family: Family, value: bigint): 
   return range.family === family && range.first <= value && value <= range.last;
 }
 
+/** Whether an address is one of the pool's. */
+export function poolHolds(pool: LbPool, family: Family, value: bigint): boolean {
+  return pool.ranges.some(range => rangeHolds(range, family, value));
+}
+
 /**
  * Reads a pool. `cidrs` is the name that `blocks` had before Cilium 1.16, and pools that use it keep the rule of that
  * time: the first and the last address of a CIDR are given only where the pool says so (`allowFirstLastIPs: Yes`);
