@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { timestamp } from '../base/time.ts';
 import { allCrds, type CustomResourceDefinition } from '../model/crd/index.ts';
 import { findKind } from '../model/kinds.ts';
 import type { AnyObject } from '../model/types.ts';
 import { jsonEqual } from './patch/json.ts';
 import type { Store } from './store.ts';
-import { timestamp } from './time.ts';
 
 const DEFINITION = findKind('CustomResourceDefinition')!;
 

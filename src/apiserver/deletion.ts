@@ -1,6 +1,6 @@
+import { timestamp } from '../base/time.ts';
 import type { Kind } from '../model/kinds.ts';
 import type { AnyObject, Pod } from '../model/types.ts';
-import { timestamp } from './time.ts';
 
 /** What a client may ask of a deletion. */
 export interface DeleteRequest {

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
+import { timestamp } from '../base/time.ts';
 import { apiVersionOf, findKind, type Kind } from '../model/kinds.ts';
 import type { AnyObject } from '../model/types.ts';
 import { applyDefaults, resetForCreate } from './defaults.ts';
@@ -16,7 +17,6 @@ import {
 import { applyPatch, patchTypesOf } from './patch/apply.ts';
 import { isObject, isTooDeep, type JsonObject, jsonEqual, MAX_DEPTH, withoutNulls } from './patch/json.ts';
 import type { Store } from './store.ts';
-import { timestamp } from './time.ts';
 import { validate } from './validate.ts';
 import { updateFaults } from './validate-update.ts';
 

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { timestamp } from '../base/time.ts';
 import type { Kind } from '../model/kinds.ts';
 import { formatLabelSelector } from '../model/selectors.ts';
 import type { AnyObject, Binding, Condition, Pod, ReplicaSet } from '../model/types.ts';
@@ -7,7 +8,6 @@ import { badRequest, conflict, invalid } from './failure.ts';
 import { applyPatch } from './patch/apply.ts';
 import { isObject, type JsonObject } from './patch/json.ts';
 import type { ObjectKey, Registry } from './registry.ts';
-import { timestamp } from './time.ts';
 
 /** `pods/NAME/binding`: puts a Pod on a node, once. */
 export function bindPod(registry: Registry, key: ObjectKey, body: unknown, dryRun: boolean): void {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { Event } from '../model/types.ts';
 import { EventLimits } from './event-limits.ts';
 import type { ClusterClient } from './types.ts';
@@ -84,7 +85,7 @@ export class EventRecorder {
 
   async #write(about: EventSubject, key: string, happening: Happening): Promise<void> {
     const { name, namespace = 'default', uid } = about.metadata;
-    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const now = timestamp();
     const before = this.#written.get(key);
     if (before) {
       before.count += 1;

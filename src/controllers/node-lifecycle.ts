@@ -1,10 +1,10 @@
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient, Informer } from '../cluster/index.ts';
 import type { Condition, Node, Pod } from '../model/types.ts';
 import type { Informers } from './informers.ts';
 import { KeyedQueue } from './keyed-queue.ts';
 import { getFresh, uidOf } from './objects.ts';
-import { timestamp } from './pod-status.ts';
 
 /** How long nobody needs to hear of a node before it counts as lost, in ms, as in Kubernetes. */
 export const NODE_GRACE_MS = 40_000;

@@ -1,9 +1,9 @@
 import { arch, cpus, release, totalmem } from 'node:os';
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient } from '../cluster/index.ts';
 import type { Condition, Node } from '../model/types.ts';
-import { timestamp } from './pod-status.ts';
 
 /** A node that a kubelet stand-in answers for. */
 export interface NodeIdentity {

@@ -1,3 +1,4 @@
+import { timestamp } from '../base/time.ts';
 import type {
   Condition,
   Container,
@@ -7,11 +8,6 @@ import type {
   PodStatus,
 } from '../model/types.ts';
 import { commandOf, isDone, type PodFacts, restarts } from './pod-step.ts';
-
-/** Kubernetes' time format: whole seconds, UTC. */
-export function timestamp(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-}
 
 function stateOf(
   pod: Pod,

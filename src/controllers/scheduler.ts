@@ -1,9 +1,9 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient, Informer } from '../cluster/index.ts';
 import { EventRecorder } from '../cluster/index.ts';
 import type { Node, Pod } from '../model/types.ts';
-import { timestamp } from './pod-status.ts';
 import { schedule } from './schedule.ts';
 
 const SCHEDULER = 'default-scheduler';

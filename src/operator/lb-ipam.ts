@@ -1,5 +1,6 @@
 import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient, EventRecorder } from '../cluster/index.ts';
 import { type LbOutcome, type LbPlan, type LbPoolReport, planLoadBalancers } from '../ipam/lb/plan.ts';
 import { type LbPool, parseAddress, poolHolds, readLbPool } from '../ipam/lb/ranges.ts';
@@ -208,7 +209,7 @@ function says(present: Condition | undefined, wanted: Said): boolean {
 
 /** With the time since when it is so. */
 function stamped(present: Condition | undefined, wanted: Said): Condition {
-  const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  const now = timestamp();
   const since = present?.status === wanted.status ? present.lastTransitionTime : undefined;
   return { ...wanted, lastTransitionTime: since ?? now };
 }

@@ -1,5 +1,6 @@
 import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import type { Node, Pod } from '../model/types.ts';
 
@@ -72,7 +73,7 @@ export class NodeReadiness {
   async #setCondition(node: Node): Promise<void> {
     const condition = node.status?.conditions?.find(({ type }) => type === 'NetworkUnavailable');
     if (condition?.status === 'False' && condition.reason === 'CiliumIsUp') return;
-    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const now = timestamp();
     const conditions = [
       {
         type: 'NetworkUnavailable',

@@ -1,5 +1,6 @@
 import { codeOf, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { timestamp } from '../base/time.ts';
 import type { ClusterClient } from '../cluster/types.ts';
 import type { AutoCreatePool } from '../config/types.ts';
 import type { PoolPlan } from '../ipam/multi-pool.ts';
@@ -182,6 +183,6 @@ function exhaustion(pool: string, plan: PoolPlan): Condition[] {
 }
 
 function condition(type: string, reason: string, message: string): Condition {
-  const lastTransitionTime = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  const lastTransitionTime = timestamp();
   return { type, status: 'True', reason, message, lastTransitionTime };
 }

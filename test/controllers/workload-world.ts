@@ -1,5 +1,5 @@
+import { timestamp } from '../../src/base/time.ts';
 import { controllerOf, controllerReference, isLeaving, uidOf } from '../../src/controllers/objects.ts';
-import { timestamp } from '../../src/controllers/pod-status.ts';
 import {
   type DeploymentPlan,
   isQuiet,

@@ -2,6 +2,7 @@ import type { Controller, ControllerSet } from '../../base/controller.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Reconciler } from '../../base/reconcile.ts';
+import { timestamp } from '../../base/time.ts';
 import type { LeaderTimings } from '../../cluster/leader.ts';
 import type { ClusterClient, Informer } from '../../cluster/types.ts';
 import { type ResponderSpec, responderKey } from '../../datapath/l2-responder.ts';
@@ -203,7 +204,7 @@ export class L2Announcer {
               ...fault,
               status: 'True',
               reason: 'error',
-              lastTransitionTime: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+              lastTransitionTime: timestamp(),
             },
           ]
         : [];

@@ -1,5 +1,5 @@
+import { timestamp } from '../../base/time.ts';
 import type { Condition, Deployment, DeploymentStatus, ReplicaSet } from '../../model/types.ts';
-import { timestamp } from '../pod-status.ts';
 import type { DeploymentPlan } from './deployment.ts';
 import { rolloutOf } from './rollout.ts';
 import { positive, setCondition } from './status.ts';

@@ -1,6 +1,6 @@
+import { timestamp } from '../../base/time.ts';
 import type { Condition, Pod, ReplicaSet, ReplicaSetStatus } from '../../model/types.ts';
 import { type Claims, claim, isLeaving, uidOf } from '../objects.ts';
-import { timestamp } from '../pod-status.ts';
 import { positive, setCondition } from './status.ts';
 
 /** What a ReplicaSet lacks or has too much of. `claims` comes first: the numbers hold for what it owns already. */
