@@ -1,3 +1,4 @@
+import type { CiliumEndpoint } from '../model/types.ts';
 import type { AgentParts } from './agent.ts';
 import type { Inbound } from './inbound.ts';
 import { publishEndpoints } from './publish.ts';
@@ -46,7 +47,16 @@ export function addPublishing(parts: AgentParts, inbound: Inbound): void {
     },
   });
   inbound.onEndpointsChanged(() => endpointSync.kick());
+  // Of a pod that went before the view had seen what was told of it: the pass after its DEL could not know of it.
+  const seen = ({ metadata: { namespace, name }, status }: CiliumEndpoint): void =>
+    void (
+      status?.networking?.node === node.ipv4 &&
+      !endpoints.store.byPod(`${namespace}/${name}`) &&
+      endpointSync.kick()
+    );
   view.endpoints.on({
+    added: seen,
+    updated: seen,
     // Somebody deleted one, or it went with an earlier pod of the same name: it is made anew.
     deleted: ({ metadata: { namespace, name } }) =>
       void (endpoints.store.byPod(`${namespace}/${name}`) && endpointSync.kick()),

@@ -1,4 +1,8 @@
 import test from 'ava';
+import { createClient } from '../../src/cluster/index.ts';
+import { waitUntil } from '../../src/lab/deadline.ts';
+import { labPaths } from '../../src/lab/names.ts';
+import type { CiliumEndpoint, CiliumNode } from '../../src/model/types.ts';
 import { TestLab } from './lab.ts';
 import { nodeOfBarePods, type TestNode, type TestPod, testPod } from './node.ts';
 import { choices } from './random.ts';
@@ -97,4 +101,25 @@ test.serial('calls about the same containers at once', async t => {
   t.deepEqual(await node.disagreements([]), []);
   t.deepEqual(await node.everything(), before);
   for (const pod of pods) pod.end();
+});
+
+test.serial('what is told of a pod is taken back also when it is seen after the pod went', async t => {
+  const client = createClient(labPaths(lab.name).localKubeconfig);
+  t.teardown(() => client.close());
+  const nodeIpv4 = (await client.get<CiliumNode>('CiliumNode', 'left')).spec.addresses!.find(
+    a => a.type === 'InternalIP',
+  )!.ip;
+  const late = (name: string, node: string): CiliumEndpoint => ({
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumEndpoint',
+    metadata: { name, namespace: 'default' },
+    status: { id: 77, state: 'ready', networking: { node, addressing: [{ ipv4: '10.49.0.99' }] } },
+  });
+  await client.create(late('of-another-node', '192.168.10.250'));
+  await client.create(late('seen-late', nodeIpv4));
+  await waitUntil('the CiliumEndpoint to go', 20_000, async () => {
+    const { items } = await client.list<CiliumEndpoint>('CiliumEndpoint', {});
+    return items.map(({ metadata }) => metadata.name).join() === 'of-another-node' || undefined;
+  });
+  t.pass();
 });
