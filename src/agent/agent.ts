@@ -212,7 +212,7 @@ export class Agent {
     const endpoints: EndpointDeps = {
       store,
       pool: ipam,
-      datapath,
+      datapath: datapath.pods,
       resolveIdentity: pod => identities.resolve(pod),
       onChange: () => inbound?.endpointsChanged(),
       log: log.for('endpoint'),

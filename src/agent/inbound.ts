@@ -121,7 +121,7 @@ export class Inbound {
     const { config, view, datapath, node, networkDevices, routeMtu } = this.#deps;
     const self = this.self();
     const peers = view.peers(node.name);
-    const local = datapath.admitted;
+    const local = datapath.pods.admitted;
     const ipcache = ipcacheEntries({
       self,
       peers,
@@ -172,7 +172,7 @@ export class Inbound {
       if (endpoints.store.get(endpoint.id) !== endpoint) continue;
       const changed = { ...endpoint, ...now };
       endpoints.store.put(changed);
-      await datapath.relabel(endpoint.ipv4, now.identity);
+      await datapath.pods.relabel(endpoint.ipv4, now.identity);
       log.info('endpoint has another identity', {
         endpoint: endpoint.id,
         from: endpoint.identity,

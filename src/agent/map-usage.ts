@@ -50,11 +50,11 @@ export class MapUsages {
   #services(row: (name: string, map: string, entries?: number) => MapUsage): MapUsage[] {
     const table = this.#parts.datapath.services;
     if (!table) return [];
-    const { services, backends, reverseNat } = table.entries;
+    const { slots, backends, frontends } = table.entries;
     return [
-      row('Service', 'cilium_lb4_services_v2', services),
+      row('Service', 'cilium_lb4_services_v2', slots),
       row('Service backend', 'cilium_lb4_backends_v3', backends),
-      row('Service reverse NAT', 'cilium_lb4_reverse_nat', reverseNat),
+      row('Service reverse NAT', 'cilium_lb4_reverse_nat', frontends),
     ];
   }
 

@@ -1,9 +1,8 @@
-import { Gather } from '../base/gather.ts';
 import type { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { type Drift, Reconciler, type Target } from '../base/reconcile.ts';
 import { tcxSupported } from '../kernel/libbpf/index.ts';
-import type { Link, NetlinkEvent, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
+import type { NetlinkEvent, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { ResponderRecord } from '../maps/l2.ts';
 import type { EndpointEntry, IpcacheRecord } from '../maps/tables.ts';
 import {
@@ -16,7 +15,6 @@ import {
 import { goesAgainst } from './concern.ts';
 import { type ActualDevice, type DeviceSpec, DeviceTarget } from './device-table.ts';
 import {
-  type DeviceOptions,
   ensureDevices,
   HOST_DEVICE,
   NET_DEVICE,
@@ -25,11 +23,12 @@ import {
   removeOverlay,
 } from './devices.ts';
 import { type ResponderSpec, responderTarget } from './l2-responder.ts';
+import { LocalPods } from './local-pods.ts';
+import { deviceOptions, type NodeDatapathOptions, usesTcx } from './options.ts';
 import { type PinSpec, PinTarget } from './pins.ts';
-import { createPodLink, Ifindexes, type PodLink, type PodLinkOptions, refreshPodRoutes } from './pod-link.ts';
-import { PolicyMaps, policyMapName } from './policy-maps.ts';
-import { type FlowOptions, type ProgramName, Programs } from './programs.ts';
-import { endpointRoute, type RouteSpec, RouteTarget } from './route-table.ts';
+import { PolicyMaps } from './policy-maps.ts';
+import { type ProgramName, Programs } from './programs.ts';
+import { type RouteSpec, RouteTarget } from './route-table.ts';
 import { ServiceTable } from './services/table.ts';
 import { serviceMaps } from './services/writes.ts';
 import { removeSocketLinks, SOCKET_PROGRAMS, type SocketSpec, SocketTarget } from './socket-lb.ts';
@@ -43,57 +42,11 @@ import {
 } from './sysctls.ts';
 import { endpointTarget, type IpcacheSpec, ipcacheTarget, type LocalEntry } from './tables.ts';
 
-/**
- * Deleting devices holds the kernel's lock for some 40 ms, however many they are: the routes of pods that go at the same
- * time are deleted in the pauses. `most` bounds what one deletion adds to that.
- */
-const LEAVING = { lingerMs: 100, most: 64 } as const;
-
-/** Everything that decides what the node's datapath looks like. Bytes for MTUs. */
-export interface NodeDatapathOptions {
-  bpfRoot: string;
-  routerIpv4: string;
-  nodeIpv4: string;
-  /** Devices that carry the node's traffic; the first has the node's address. */
-  networkDevices: readonly Link[];
-  tunnelPort?: number;
-  endpointRoutes: boolean;
-  hostRouting: boolean;
-  deviceMtu: number;
-  routeMtu: number;
-  tcx: 'always' | 'devices' | 'never';
-  /** Services and masquerade packet by packet; absent when neither is wanted. */
-  flows?: FlowOptions;
-  /** ARP is answered for what `announced` says. */
-  l2Announcements?: boolean;
-  /** Services are balanced; at the sockets of this cgroup and below. */
-  services?: { cgroup: string; frontends: number };
-}
-
-/** What the datapath must know of a local pod. */
-export interface LocalEndpoint {
-  id: number;
-  ipv4: string;
-  ifindex: number;
-  hostIfname: string;
-  mac: string;
-  hostMac: string;
-  identity: number;
-}
-
 /** Told of every repair: `routes`, and what was found. */
 export type DriftListener = (table: string, found: readonly Drift[]) => void;
 
 /** What all tables have in common. */
 type Pass = Pick<Reconciler<unknown>, 'name' | 'resync' | 'allowPrune'>;
-
-function deviceOptions(options: NodeDatapathOptions): DeviceOptions {
-  return {
-    routerIpv4: options.routerIpv4,
-    mtu: options.deviceMtu,
-    ...(options.tunnelPort === undefined ? {} : { tunnelPort: options.tunnelPort }),
-  };
-}
 
 /**
  * The kernel's side of one node: devices, programs, and one reconciler per table. The agent's only way to change
@@ -115,16 +68,11 @@ export class Datapath {
   readonly services: ServiceTable | undefined;
   /** Addresses of Services that this node answers ARP for; absent where it announces none. */
   readonly announced: Reconciler<ResponderSpec, ResponderRecord> | undefined;
-  readonly tcxAvailable: boolean;
-  readonly #rtnl: Rtnetlink;
+  /** What ADD and DEL go through. */
+  readonly pods: LocalPods;
+  readonly tcxAvailable = tcxSupported();
   readonly #policyMaps: PolicyMaps;
   readonly #attachmentTarget: AttachmentTarget;
-  readonly #admitted = new Map<string, LocalEndpoint>();
-  readonly #ifindexes = new Ifindexes();
-  /** Devices that are to be deleted. */
-  readonly #leaving: Gather<string>;
-  /** Devices that were made with their filters and that nobody has attached to yet: their numbers by name. */
-  readonly #born = new Map<string, number>();
   readonly #log: Logger;
 
   private constructor(
@@ -139,9 +87,6 @@ export class Datapath {
     this.options = options;
     this.devices = devices;
     this.programs = programs;
-    this.tcxAvailable = tcxSupported();
-    this.#rtnl = rtnl;
-    this.#leaving = new Gather(names => rtnl.deleteLinks(names), LEAVING);
     this.#log = log;
     this.#policyMaps = new PolicyMaps(programs, options.bpfRoot);
     this.#attachmentTarget = new AttachmentTarget(programs, options.bpfRoot, rtnl);
@@ -164,6 +109,20 @@ export class Datapath {
         () => ensureDevices(rtnl, { ...deviceOptions(options), before: devices }, log),
       ),
     );
+    this.pods = new LocalPods({
+      options,
+      rtnl,
+      programs,
+      policyMaps: this.#policyMaps,
+      attachmentTarget: this.#attachmentTarget,
+      endpoints: this.endpoints,
+      ipcache: this.ipcache,
+      routes: this.routes,
+      attachments: this.attachments,
+      devices: this.#deviceTable,
+      sysctls: this.#sysctls,
+      pins: this.#pins,
+    });
   }
 
   /**
@@ -195,7 +154,7 @@ export class Datapath {
     };
     const programs = await Programs.load(options.bpfRoot, programOptions, { log });
     const datapath = new Datapath(options, devices, programs, rtnl, journal, log, onDrift);
-    datapath.#ifindexes.above(await rtnl.links());
+    await datapath.pods.learnIfindexes();
     datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
     await datapath.attachments.commit();
@@ -207,118 +166,6 @@ export class Datapath {
     }
     await datapath.endpoints.commit();
     return datapath;
-  }
-
-  /** Addresses of local pods, health included, with what the datapath knows of them. */
-  get admitted(): ReadonlyMap<string, LocalEndpoint> {
-    return this.#admitted;
-  }
-
-  async createLink(
-    o: Pick<PodLinkOptions, 'hostName' | 'netns' | 'ifname' | 'ipv4' | 'macs'>,
-  ): Promise<PodLink> {
-    const { routerIpv4, deviceMtu, routeMtu } = this.options;
-    const filters = this.#useTcx(true) ? [] : this.#podPrograms();
-    const link = await createPodLink(
-      this.#rtnl,
-      this.#ifindexes,
-      { ...o, routerIpv4, deviceMtu, routeMtu },
-      filters.map(({ direction, program }) => {
-        const { fd, id, name } = this.programs.get(program);
-        return { direction, programFd: fd, name: `${name}:[${id}]` };
-      }),
-    );
-    if (filters.length > 0) this.#born.set(o.hostName, link.ifindex);
-    return link;
-  }
-
-  /** Brings the routes inside a pod in line with this run's router address and MTU; the pod may be gone. */
-  async refreshPodRoutes(netns: string, ifname: string): Promise<void> {
-    await refreshPodRoutes(netns, ifname, this.options);
-  }
-
-  async deleteLink(hostName: string): Promise<void> {
-    this.#born.delete(hostName);
-    await this.#rtnl.deleteLink(hostName);
-  }
-
-  async deleteLinkSoon(hostName: string): Promise<void> {
-    await this.#leaving.add(hostName);
-  }
-
-  async attach(endpoint: LocalEndpoint): Promise<void> {
-    this.#policyMaps.ensure(endpoint.id);
-    this.#pins.note(policyMapName(endpoint.id), { endpointId: endpoint.id });
-    const { ifindex, hostIfname } = endpoint;
-    this.#deviceTable.note(hostIfname, { owner: 'pod', ifindex, mtu: this.options.deviceMtu });
-    for (const [name, spec] of deviceSysctls(hostIfname)) this.#sysctls.note(name, spec);
-    const born = this.#born.get(hostIfname) === ifindex;
-    this.#born.delete(hostIfname);
-    for (const { direction, program } of this.#podPrograms()) {
-      const attachment = { device: hostIfname, ifindex, direction, program, tcx: this.#useTcx(true) };
-      const key = attachmentKey(hostIfname, direction);
-      if (born) {
-        this.#attachmentTarget.adopt(key, attachment);
-        this.attachments.note(key, attachment);
-      } else this.attachments.set(key, attachment);
-    }
-    if (born) return;
-    if (!this.options.endpointRoutes) {
-      // An earlier run with endpoint routes may have left it.
-      await this.#attachmentTarget.clear({
-        device: endpoint.hostIfname,
-        ifindex: endpoint.ifindex,
-        direction: 'egress',
-        program: 'cil_to_container',
-        tcx: false,
-      });
-    }
-    await this.attachments.commit(attachmentKeys(endpoint));
-  }
-
-  async detach(endpoint: LocalEndpoint): Promise<void> {
-    this.#deviceTable.remove(endpoint.hostIfname);
-    for (const name of deviceSysctls(endpoint.hostIfname).keys()) this.#sysctls.remove(name);
-    const keys = attachmentKeys(endpoint);
-    for (const key of keys) {
-      this.attachments.remove(key);
-      this.#attachmentTarget.forget(key);
-    }
-    await this.attachments.commit(keys);
-    this.#pins.remove(policyMapName(endpoint.id));
-    this.#policyMaps.remove(endpoint.id);
-  }
-
-  async admit(endpoint: LocalEndpoint): Promise<void> {
-    this.#admitted.set(endpoint.ipv4, endpoint);
-    const { id, ifindex, identity, mac, hostMac } = endpoint;
-    this.endpoints.set(endpoint.ipv4, { host: false, id, ifindex, identity, mac, hostMac });
-    this.ipcache.set(`${endpoint.ipv4}/32`, { identity });
-    if (this.options.endpointRoutes) {
-      this.routes.set(`${endpoint.ipv4}/32`, endpointRoute(endpoint.ipv4, ifindex));
-    }
-    // Only this pod's: a full map that refuses the cluster's entries must not refuse a change that needs no room.
-    await this.endpoints.commit([endpoint.ipv4]);
-    await this.ipcache.commit([`${endpoint.ipv4}/32`]);
-    await this.routes.commit([`${endpoint.ipv4}/32`]);
-  }
-
-  async expel(endpoint: LocalEndpoint): Promise<void> {
-    // The address may be somebody else's by now: only the entry that is this endpoint's goes.
-    if (this.#admitted.get(endpoint.ipv4)?.id !== endpoint.id) return;
-    this.#admitted.delete(endpoint.ipv4);
-    this.routes.remove(`${endpoint.ipv4}/32`);
-    this.endpoints.remove(endpoint.ipv4);
-    this.ipcache.remove(`${endpoint.ipv4}/32`);
-    await this.routes.commit([`${endpoint.ipv4}/32`]);
-    await this.endpoints.commit([endpoint.ipv4]);
-    await this.ipcache.commit([`${endpoint.ipv4}/32`]);
-  }
-
-  /** Gives an admitted pod another identity, since its labels changed. */
-  async relabel(ipv4: string, identity: number): Promise<void> {
-    const endpoint = this.#admitted.get(ipv4);
-    if (endpoint) await this.admit({ ...endpoint, identity });
   }
 
   /**
@@ -421,20 +268,8 @@ export class Datapath {
     await this.#sockets.commit();
   }
 
-  #podPrograms(): { direction: Direction; program: ProgramName }[] {
-    return [
-      { direction: 'ingress', program: 'cil_from_container' },
-      ...(this.options.endpointRoutes ? [{ direction: 'egress', program: 'cil_to_container' } as const] : []),
-    ];
-  }
-
-  #useTcx(pod: boolean): boolean {
-    if (!this.tcxAvailable || this.options.tcx === 'never') return false;
-    return pod ? this.options.tcx === 'always' : true;
-  }
-
   async #desireNodeAttachments(): Promise<void> {
-    const tcx = this.#useTcx(false);
+    const tcx = usesTcx(this.options, 'node');
     const { host, net, overlay } = this.devices;
     this.#desire(HOST_DEVICE, host.ifindex, 'egress', 'cil_from_host', tcx);
     this.#desire(HOST_DEVICE, host.ifindex, 'ingress', 'cil_to_host', tcx);
@@ -458,8 +293,4 @@ export class Datapath {
   #desire(device: string, ifindex: number, direction: Direction, program: ProgramName, tcx: boolean): void {
     this.attachments.set(attachmentKey(device, direction), { device, ifindex, direction, program, tcx });
   }
-}
-
-function attachmentKeys(endpoint: LocalEndpoint): string[] {
-  return [attachmentKey(endpoint.hostIfname, 'ingress'), attachmentKey(endpoint.hostIfname, 'egress')];
 }

@@ -1,13 +1,7 @@
 import { type BackendRecord, LbScope, LbServiceFlag, type ServiceSlot } from '../../maps/services.ts';
+import type { HeldScope } from './scopes.ts';
 import { frontendKey } from './types.ts';
 import type { ServiceMaps } from './writes.ts';
-
-/** Backends of one scope by place, and what its master says. */
-export interface HeldScope {
-  ids: number[];
-  flags: number;
-  affinityTimeoutS: number;
-}
 
 /** A frontend as it is in the maps; scopes by `LbScope`. */
 export interface HeldFrontend {

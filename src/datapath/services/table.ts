@@ -1,34 +1,18 @@
 import { FimbriaError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Drift } from '../../base/reconcile.ts';
-import { LbBackendState, LbScope, LbServiceFlag, type ServiceSlotKey } from '../../maps/services.ts';
+import { LbScope, type ServiceSlotKey } from '../../maps/services.ts';
+import { Backends } from './backends.ts';
 import { Ids } from './ids.ts';
-import { maglevTable } from './maglev.ts';
-import { adoptServices, type HeldFrontend, type HeldScope } from './read.ts';
+import { adoptServices, type HeldFrontend } from './read.ts';
 import { repairServices } from './repair.ts';
-import { placeBackends } from './slots.ts';
-import { frontendKey, type LbBackend, type LbBackendSet, type LbFrontend } from './types.ts';
+import { afterChange, entriesOf, lackOfRoom, type ServiceEntries } from './room.ts';
+import { collectScope, placedScope, SCOPES, writeScope } from './scopes.ts';
+import { frontendKey, type LbFrontend } from './types.ts';
 import { Garbage, type ServiceMaps, ServiceWrites } from './writes.ts';
 
 /** As long as no program holds what it read from a map, many times over. */
 const GRACE_MS = 200;
-/** `count` of a master has 16 bits. */
-const MOST_SLOTS = 0xffff;
-
-const TYPE_FLAGS = {
-  ClusterIP: LbServiceFlag.LB_F_CLUSTER_IP,
-  NodePort: LbServiceFlag.LB_F_NODE_PORT,
-  ExternalIPs: LbServiceFlag.LB_F_EXTERNAL_IP,
-  LoadBalancer: LbServiceFlag.LB_F_LOAD_BALANCER,
-  HostPort: LbServiceFlag.LB_F_HOST_PORT,
-} as const;
-
-/** A backend with its number, which is its group's own. */
-interface HeldBackend extends LbBackend {
-  id: number;
-  l4Proto: number;
-  state: number;
-}
 
 /** All that an owner, a Service for instance, has put in. */
 interface Owned {
@@ -42,13 +26,6 @@ export interface Refused {
   why: string;
 }
 
-const scopesOf = ({ external, internal }: LbFrontend): [LbBackendSet, LbBackendSet | undefined] => [
-  external,
-  internal,
-];
-
-const nameOf = ({ address, port }: LbBackend): string => `${address}:${port}`;
-
 /**
  * The service maps' one writer. Each owner's frontends are given as a whole; what differs from before is written in
  * the order that `ServiceWrites` has. Numbers of frontends and backends stay the same over a restart, since they are
@@ -61,12 +38,10 @@ export class ServiceTable {
   readonly #onDrift: (table: string, found: readonly Drift[]) => void;
   readonly #owners = new Map<string, Owned>();
   readonly #frontends = new Map<string, HeldFrontend & { owner?: string; spec?: LbFrontend }>();
-  readonly #groups = new Map<string, Map<string, HeldBackend>>();
-  readonly #backendsById = new Map<number, HeldBackend>();
-  readonly #backendIds = new Ids();
+  readonly #backends: Backends;
   readonly #revNats = new Ids(0xffff);
-  /** Backends that were in the maps and that no owner has named yet. */
-  readonly #adopted: Map<number, Omit<HeldBackend, 'id'>>;
+  /** Slots that are in the maps, masters included. */
+  #slots = 0;
   #garbage = new Garbage();
   #garbageTimer: NodeJS.Timeout | undefined;
   #prune = false;
@@ -87,22 +62,24 @@ export class ServiceTable {
     this.#onDrift = onDrift;
     const adopted = adoptServices(maps);
     for (const [key, held] of adopted.frontends) {
-      this.#frontends.set(key, held);
+      this.#hold(key, held);
       this.#revNats.claim(held.revNatIndex);
     }
-    this.#adopted = adopted.backends;
-    for (const id of adopted.backends.keys()) this.#backendIds.claim(id);
+    this.#backends = new Backends(adopted.backends);
   }
 
-  /** How many slots, masters included, and how many backends the maps hold. */
-  get entries(): { services: number; backends: number; reverseNat: number } {
-    let services = 0;
-    for (const { scopes } of this.#frontends.values())
-      for (const scope of scopes) services += scope ? scope.ids.length + 1 : 0;
+  /** How many entries the maps hold, by map. */
+  get entries(): ServiceEntries {
+    return { slots: this.#slots, backends: this.#backends.size, frontends: this.#revNats.size };
+  }
+
+  /** How many entries the maps can hold, by map. */
+  get room(): ServiceEntries {
+    const { services, backends, reverseNat } = this.#maps;
     return {
-      services,
-      backends: this.#backendIds.size,
-      reverseNat: this.#revNats.size,
+      slots: services.maxEntries,
+      backends: backends.maxEntries,
+      frontends: reverseNat.maxEntries,
     };
   }
 
@@ -131,12 +108,19 @@ export class ServiceTable {
     const writes = new ServiceWrites();
     this.#refused = this.#refused.filter(({ owner }) => !changes.has(owner));
     const gone: { key: string; owner: string }[] = [];
+    let used = this.entries;
     for (const [owner, frontends] of changes) {
       const before = this.#owners.get(owner);
       const keep = new Set(frontends.map(frontendKey));
       for (const old of before?.frontends ?? [])
         if (!keep.has(frontendKey(old))) gone.push({ key: frontendKey(old), owner });
-      if (!this.#hasRoom(owner, frontends, before)) continue;
+      const [was, will] = [entriesOf(before?.frontends ?? []), entriesOf(frontends)];
+      const why = lackOfRoom(used, this.room, was, will);
+      if (why !== undefined) {
+        this.#refused.push({ owner, why });
+        continue;
+      }
+      used = afterChange(used, was, will);
       this.#put(owner, frontends, before, writes);
     }
     for (const { key, owner } of gone) if (this.#frontends.get(key)?.owner === owner) this.#drop(key, writes);
@@ -159,11 +143,7 @@ export class ServiceTable {
     this.#prune = true;
     const writes = new ServiceWrites();
     for (const [key, { owner }] of this.#frontends) if (owner === undefined) this.#drop(key, writes);
-    for (const id of this.#adopted.keys()) {
-      this.#garbage.backends.push(id);
-      this.#backendIds.free(id);
-    }
-    this.#adopted.clear();
+    this.#backends.retireAdopted(this.#garbage);
     // An earlier run may have ended before it could delete what it had taken out of use.
     this.#sweep = true;
     this.#write(writes);
@@ -195,7 +175,7 @@ export class ServiceTable {
     // What was taken into use again meanwhile stays.
     garbage.slots = garbage.slots.filter(key => !this.#isUsed(key));
     garbage.maglev = garbage.maglev.filter(({ revNatIndex }) => !this.#revNats.has(revNatIndex));
-    garbage.backends = garbage.backends.filter(id => !this.#backendIds.has(id));
+    garbage.backends = garbage.backends.filter(id => !this.#backends.has(id));
     garbage.reverseNat = garbage.reverseNat.filter(id => !this.#revNats.has(id));
     const ranges = new Set<string>();
     if (garbage.sourceRanges.length > 0)
@@ -212,48 +192,6 @@ export class ServiceTable {
     clearTimeout(this.#garbageTimer);
   }
 
-  #hasRoom(owner: string, frontends: readonly LbFrontend[], before: Owned | undefined): boolean {
-    const size = (list: readonly LbFrontend[]): { slots: number; backends: number } => {
-      const groups = new Map<string, Set<string>>();
-      let slots = 0;
-      for (const frontend of list) {
-        const names = groups.get(frontend.group) ?? new Set();
-        groups.set(frontend.group, names);
-        for (const set of scopesOf(frontend)) {
-          if (!set) continue;
-          slots += Math.min(set.backends.length, MOST_SLOTS) + 1;
-          for (const backend of set.backends) names.add(nameOf(backend));
-        }
-      }
-      return { slots, backends: [...groups.values()].reduce((sum, names) => sum + names.size, 0) };
-    };
-    const { services, backends, reverseNat } = this.#counted();
-    const [was, will] = [size(before?.frontends ?? []), size(frontends)];
-    const full = [
-      ['frontends and slots', services + will.slots - was.slots, this.#maps.services.maxEntries],
-      ['backends', backends + will.backends - was.backends, this.#maps.backends.maxEntries],
-      [
-        'frontends',
-        reverseNat + frontends.length - (before?.frontends.length ?? 0),
-        this.#maps.reverseNat.maxEntries,
-      ],
-    ].find(([, need, room]) => (need as number) > (room as number));
-    if (!full || will.slots < was.slots) {
-      this.#slotCount = services + will.slots - was.slots;
-      return true;
-    }
-    this.#refused.push({ owner, why: `there is room for ${full[2]} ${full[0]}, ${full[1]} are wanted` });
-    return false;
-  }
-
-  /** Slots that are in the maps; counted once and then kept. */
-  #slotCount: number | undefined;
-
-  #counted(): { services: number; backends: number; reverseNat: number } {
-    this.#slotCount ??= this.entries.services;
-    return { services: this.#slotCount, backends: this.#backendIds.size, reverseNat: this.#revNats.size };
-  }
-
   #put(
     owner: string,
     frontends: readonly LbFrontend[],
@@ -266,183 +204,64 @@ export class ServiceTable {
       if (list) list.push(frontend);
       else byGroup.set(frontend.group, [frontend]);
     }
-    for (const [group, list] of byGroup) this.#putBackends(group, list, writes);
+    const heldBy = (frontend: LbFrontend): number[] =>
+      (this.#frontends.get(frontendKey(frontend))?.scopes ?? []).flatMap(scope => scope?.ids ?? []);
+    for (const [group, list] of byGroup) this.#backends.put(group, list, heldBy, writes);
     for (const frontend of frontends) this.#putFrontend(owner, frontend, writes);
     // Last: until here slots may name what goes.
     for (const group of before?.groups ?? [])
-      if (!byGroup.has(group)) this.#retire(group, this.#groups.get(group)?.values() ?? [], true);
-    for (const [group, list] of byGroup) this.#retireUnnamed(group, list);
+      if (!byGroup.has(group)) this.#backends.retireGroup(group, this.#garbage);
+    for (const [group, list] of byGroup) this.#backends.retireUnnamed(group, list, this.#garbage);
     if (frontends.length > 0) this.#owners.set(owner, { frontends, groups: new Set(byGroup.keys()) });
     else this.#owners.delete(owner);
-  }
-
-  /** Every backend that frontends of the group name gets a number and its entry. */
-  #putBackends(group: string, frontends: readonly LbFrontend[], writes: ServiceWrites): void {
-    const held = this.#groups.get(group) ?? new Map<string, HeldBackend>();
-    this.#groups.set(group, held);
-    const put = (backend: LbBackend, l4Proto: number, state: number): void => {
-      const name = nameOf(backend);
-      const known = held.get(name);
-      if (known && known.state === state) return;
-      const id = known?.id ?? this.#adopt(backend, l4Proto, frontends) ?? this.#backendIds.take();
-      const now = { address: backend.address, port: backend.port, id, l4Proto, state };
-      held.set(name, now);
-      this.#backendsById.set(id, now);
-      const { address, port } = now;
-      writes.backends.push([id, { address, port, l4Proto, state }]);
-    };
-    const active = new Set<string>();
-    for (const { external, internal, l4Proto } of frontends)
-      for (const set of [external, ...(internal ? [internal] : [])])
-        for (const backend of set.backends) {
-          active.add(nameOf(backend));
-          put(backend, l4Proto, LbBackendState.LB_BACKEND_ACTIVE);
-        }
-    for (const { terminating, l4Proto } of frontends)
-      for (const backend of terminating)
-        if (!active.has(nameOf(backend))) put(backend, l4Proto, LbBackendState.LB_BACKEND_TERMINATING);
-  }
-
-  /** The number that a backend had in an earlier run, by the slots of its frontends; of one without slot by address. */
-  #adopt(backend: LbBackend, l4Proto: number, frontends: readonly LbFrontend[]): number | undefined {
-    if (this.#adopted.size === 0) return undefined;
-    const isIt = (id: number): boolean => {
-      const known = this.#adopted.get(id);
-      return known?.address === backend.address && known.port === backend.port && known.l4Proto === l4Proto;
-    };
-    for (const frontend of frontends) {
-      for (const scope of this.#frontends.get(frontendKey(frontend))?.scopes ?? []) {
-        const id = scope?.ids.find(isIt);
-        if (id !== undefined) {
-          this.#adopted.delete(id);
-          return id;
-        }
-      }
-    }
-    return undefined;
   }
 
   #putFrontend(owner: string, spec: LbFrontend, writes: ServiceWrites): void {
     const key = frontendKey(spec);
     const before = this.#frontends.get(key);
     const revNatIndex = before?.revNatIndex ?? this.#revNats.take();
-    const { address, port, l4Proto } = spec;
+    const { address, port, l4Proto, group } = spec;
     if (!before) writes.reverseNat.push([revNatIndex, { address, port }]);
     const ranges = new Set(spec.sourceRanges);
     for (const cidr of ranges) writes.sourceRanges.push([{ revNatIndex, cidr }, true]);
     for (const cidr of before?.spec?.sourceRanges ?? [])
       if (!ranges.has(cidr)) this.#garbage.sourceRanges.push({ revNatIndex, cidr });
-    const held = this.#groups.get(spec.group)!;
-    // The internal scope first: the external master says that there is one.
-    const scopes = scopesOf(spec).map(
-      (set, scope) => set && this.#placed(set, spec, before?.scopes[scope], held),
+    const scopes = [spec.external, spec.internal].map(
+      (set, scope) =>
+        set && placedScope(set, spec, before?.scopes[scope], backend => this.#backends.idOf(group, backend)),
     ) as HeldFrontend['scopes'];
-    for (const scope of [LbScope.LB_SCOPE_INTERNAL, LbScope.LB_SCOPE_EXTERNAL]) {
-      const now = scopes[scope];
-      const old = before?.scopes[scope];
-      if (now) this.#writeScope({ address, port, l4Proto, scope }, revNatIndex, old, now, writes);
-      else if (old) this.#collectScope({ address, port, l4Proto, scope }, revNatIndex, old, true);
+    const backendOf = this.#backends.get.bind(this.#backends);
+    for (const scope of SCOPES) {
+      const at = { address, port, l4Proto, scope };
+      const [old, now] = [before?.scopes[scope], scopes[scope]];
+      if (now) writeScope(at, revNatIndex, old, now, backendOf, writes, this.#garbage);
+      else if (old) collectScope(at, revNatIndex, old, true, this.#garbage);
     }
-    this.#frontends.set(key, { owner, spec, at: { address, port, l4Proto }, revNatIndex, scopes });
-  }
-
-  #placed(
-    { local, backends }: LbBackendSet,
-    spec: LbFrontend,
-    before: HeldScope | undefined,
-    held: ReadonlyMap<string, HeldBackend>,
-  ): HeldScope {
-    const wanted = [...new Set(backends.slice(0, MOST_SLOTS).map(b => held.get(nameOf(b))!.id))];
-    const flags =
-      TYPE_FLAGS[spec.type] |
-      (spec.affinityTimeoutS ? LbServiceFlag.LB_F_AFFINITY : 0) |
-      (spec.sourceRanges ? LbServiceFlag.LB_F_SOURCE_RANGES : 0) |
-      (spec.maglev ? LbServiceFlag.LB_F_MAGLEV : 0) |
-      (spec.dsr ? LbServiceFlag.LB_F_DSR : 0) |
-      (spec.internal ? LbServiceFlag.LB_F_TWO_SCOPES : 0) |
-      (local ? LbServiceFlag.LB_F_LOCAL : 0);
-    return {
-      ids: placeBackends(before?.ids ?? [], wanted),
-      flags,
-      affinityTimeoutS: spec.affinityTimeoutS ?? 0,
-    };
-  }
-
-  #writeScope(
-    at: Omit<ServiceSlotKey, 'slot'>,
-    revNatIndex: number,
-    before: HeldScope | undefined,
-    now: HeldScope,
-    writes: ServiceWrites,
-  ): void {
-    const slotOf = (slot: number): ServiceSlotKey => ({ ...at, slot });
-    const blank = { revNatIndex, affinityTimeoutS: 0, count: 0, flags: 0 };
-    for (const [i, backendId] of now.ids.entries())
-      if (before?.ids[i] !== backendId) writes.slots.push([slotOf(i + 1), { ...blank, backendId }]);
-    for (let i = now.ids.length; i < (before?.ids.length ?? 0); i++) this.#garbage.slots.push(slotOf(i + 1));
-    const isSame =
-      before?.flags === now.flags &&
-      before.affinityTimeoutS === now.affinityTimeoutS &&
-      before.ids.length === now.ids.length;
-    if (!isSame) {
-      const { flags, affinityTimeoutS, ids } = now;
-      writes.masters.push([
-        slotOf(0),
-        { backendId: 0, revNatIndex, affinityTimeoutS, flags, count: ids.length },
-      ]);
-    }
-    if (!(now.flags & LbServiceFlag.LB_F_MAGLEV)) return;
-    if (isSame && now.ids.every((id, i) => before!.ids[i] === id)) return;
-    const members = now.ids.map(id => this.#backendsById.get(id)!);
-    writes.maglev.push([{ revNatIndex, scope: at.scope }, maglevTable(members)]);
-  }
-
-  #collectScope(
-    at: Omit<ServiceSlotKey, 'slot'>,
-    revNatIndex: number,
-    { ids, flags }: HeldScope,
-    withMaster: boolean,
-  ): void {
-    for (let slot = withMaster ? 0 : 1; slot <= ids.length; slot++) this.#garbage.slots.push({ ...at, slot });
-    if (flags & LbServiceFlag.LB_F_MAGLEV) this.#garbage.maglev.push({ revNatIndex, scope: at.scope });
+    this.#hold(key, { owner, spec, at: { address, port, l4Proto }, revNatIndex, scopes });
   }
 
   #drop(key: string, writes: ServiceWrites): void {
-    const held = this.#frontends.get(key)!;
-    const { address, l4Proto, port } = held.at;
-    const { revNatIndex, scopes } = held;
-    for (const scope of [LbScope.LB_SCOPE_EXTERNAL, LbScope.LB_SCOPE_INTERNAL]) {
+    const { at, revNatIndex, scopes, spec } = this.#frontends.get(key)!;
+    for (const scope of SCOPES) {
       const old = scopes[scope];
       if (!old) continue;
       const isExternal = scope === LbScope.LB_SCOPE_EXTERNAL;
-      if (isExternal) writes.goneMasters.push({ address, port, l4Proto, scope, slot: 0 });
-      this.#collectScope({ address, port, l4Proto, scope }, revNatIndex, old, !isExternal);
+      if (isExternal) writes.goneMasters.push({ ...at, scope, slot: 0 });
+      collectScope({ ...at, scope }, revNatIndex, old, !isExternal, this.#garbage);
     }
-    for (const cidr of held.spec?.sourceRanges ?? []) this.#garbage.sourceRanges.push({ revNatIndex, cidr });
+    for (const cidr of spec?.sourceRanges ?? []) this.#garbage.sourceRanges.push({ revNatIndex, cidr });
     this.#garbage.reverseNat.push(revNatIndex);
     this.#revNats.free(revNatIndex);
-    this.#frontends.delete(key);
+    this.#hold(key, undefined);
   }
 
-  #retireUnnamed(group: string, frontends: readonly LbFrontend[]): void {
-    const held = this.#groups.get(group)!;
-    const named = new Set<string>();
-    for (const { external, internal, terminating } of frontends)
-      for (const list of [external.backends, internal?.backends ?? [], terminating])
-        for (const backend of list) named.add(nameOf(backend));
-    const unnamed = [...held.values()].filter(backend => !named.has(nameOf(backend)));
-    this.#retire(group, unnamed, false);
-  }
-
-  #retire(group: string, backends: Iterable<HeldBackend>, whole: boolean): void {
-    const held = this.#groups.get(group);
-    for (const backend of [...backends]) {
-      held?.delete(nameOf(backend));
-      this.#backendsById.delete(backend.id);
-      this.#backendIds.free(backend.id);
-      this.#garbage.backends.push(backend.id);
-    }
-    if (whole) this.#groups.delete(group);
+  /** What the maps have of a frontend, noted and counted. */
+  #hold(key: string, now: (HeldFrontend & { owner?: string; spec?: LbFrontend }) | undefined): void {
+    const slots = (held: HeldFrontend | undefined): number =>
+      (held?.scopes ?? []).reduce((sum, scope) => sum + (scope ? scope.ids.length + 1 : 0), 0);
+    this.#slots += slots(now) - slots(this.#frontends.get(key));
+    if (now) this.#frontends.set(key, now);
+    else this.#frontends.delete(key);
   }
 
   #isUsed({ address, port, l4Proto, scope, slot }: ServiceSlotKey): boolean {
@@ -475,15 +294,14 @@ export class ServiceTable {
   /** Everything that must be in the maps now, as writes into empty ones. */
   #expected(): ServiceWrites {
     const all = new ServiceWrites();
-    for (const { id, address, port, l4Proto, state } of this.#backendsById.values())
-      all.backends.push([id, { address, port, l4Proto, state }]);
-    for (const [id, record] of this.#adopted) all.backends.push([id, record]);
+    for (const entry of this.#backends.entries()) all.backends.push(entry);
+    const backendOf = this.#backends.get.bind(this.#backends);
     for (const { at, revNatIndex, scopes, spec } of this.#frontends.values()) {
       all.reverseNat.push([revNatIndex, { address: at.address, port: at.port }]);
       for (const cidr of spec?.sourceRanges ?? []) all.sourceRanges.push([{ revNatIndex, cidr }, true]);
-      for (const scope of [LbScope.LB_SCOPE_INTERNAL, LbScope.LB_SCOPE_EXTERNAL]) {
+      for (const scope of SCOPES) {
         const now = scopes[scope];
-        if (now) this.#writeScope({ ...at, scope }, revNatIndex, undefined, now, all);
+        if (now) writeScope({ ...at, scope }, revNatIndex, undefined, now, backendOf, all, new Garbage());
       }
     }
     return all;

@@ -46,3 +46,13 @@ export function frontendKey({
 }: Pick<LbFrontend, 'address' | 'port' | 'l4Proto'>): string {
   return `${address}:${port}/${l4Proto}`;
 }
+
+/** `10.244.1.7:8080`: what no two backends of a group share. */
+export function nameOf({ address, port }: LbBackend): string {
+  return `${address}:${port}`;
+}
+
+/** The external set and, where there is one, the internal. */
+export function scopesOf({ external, internal }: Pick<LbFrontend, 'external' | 'internal'>): LbBackendSet[] {
+  return internal ? [external, internal] : [external];
+}
