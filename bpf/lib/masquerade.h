@@ -7,6 +7,16 @@
 #include "nat.h"
 #include "reply.h"
 
+/*
+ * An echo reply answers who asked this very address; its identifier is the
+ * other's, and not there to be changed. With identifier 0 nothing tells it from
+ * a request, which it then passes for.
+ */
+static __always_inline bool is_echo_reply(const struct tuple *tuple)
+{
+	return tuple->key.l4_proto == IPPROTO_ICMP && tuple->kind == TUPLE_FLOW && tuple->key.dport;
+}
+
 /* A packet of the node itself: out of a backend that is no pod, or in the way of a translation. 0 or a drop. */
 static __noinline int host_leaves(struct __sk_buff *skb)
 {
@@ -23,7 +33,7 @@ static __noinline int host_leaves(struct __sk_buff *skb)
 		if (answer)
 			return answer < 0 ? answer : 0;
 	}
-	if (tuple.kind != TUPLE_FLOW)
+	if (tuple.kind != TUPLE_FLOW || is_echo_reply(&tuple))
 		return 0;
 	now = tuple.now_s;
 	nat_key_of(&key, &tuple.key, NAT_OUT);
@@ -65,6 +75,8 @@ static __noinline int masquerade(struct __sk_buff *skb)
 	struct tuple tuple;
 
 	load_tuple(skb, &tuple);
+	if (is_echo_reply(&tuple))
+		return 0;
 	switch (tuple.kind) {
 	case TUPLE_FLOW:
 	case TUPLE_ICMP_ERROR:

@@ -278,6 +278,20 @@ test("what cannot be translated does not leave with a pod's address", t => {
   t.is(checksumErrors(packet), 0);
 });
 
+test('an echo reply keeps its address and the identifier of who asked, whoever else has sent one', t => {
+  const loaded = load('netdev');
+  t.teardown(() => loaded.close());
+  const reply = icmpEcho(77);
+  reply[0] = 0;
+  reply.writeUInt16BE(0, 2);
+  reply.writeUInt16BE(checksum(reply), 2);
+  for (const src of [client.ip, server.ip, NODE_IPV4]) {
+    const packet = frame(ipv4({ src, dst: WORLD, proto: PROTO.icmp }, reply));
+    t.deepEqual(out(loaded, packet).packet, packet, src);
+  }
+  t.is([...loaded.map('cilium_snat_v4_external').keys()].length, 0);
+});
+
 test('from outside: ClusterIP, strangers and services without backends are refused, each counted', t => {
   const loaded = load('netdev');
   t.teardown(() => loaded.close());
