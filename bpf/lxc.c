@@ -33,8 +33,7 @@ static __always_inline int answer_client(struct __sk_buff *skb, struct ipv4_pack
 
 	if (!cfg_node_port)
 		return 0;
-	if (!cfg_pod_lb)
-		load_tuple(skb, tuple);
+	need_tuple(skb, tuple);
 	if (!is_flow(tuple))
 		return 0;
 	answer = reply_from_service(skb, tuple, CT_INGRESS);
@@ -65,7 +64,7 @@ static __always_inline int to_remote(struct __sk_buff *skb, struct ipv4_packet *
 	int error;
 
 	flow->destination_identity = remote ? remote->identity : IDENTITY_WORLD;
-	error = egress_policy(skb, source, flow->destination_identity);
+	error = egress_policy(skb, tuple, source, flow->destination_identity);
 	if (error)
 		return error;
 	error = refuse_unreachable(remote);
@@ -86,8 +85,8 @@ static __always_inline int to_remote(struct __sk_buff *skb, struct ipv4_packet *
 static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct endpoint_info *source, *destination;
+	struct tuple tuple = { .kind = TUPLE_UNREAD };
 	struct ipv4_packet packet;
-	struct tuple tuple;
 	int error;
 
 	error = parse_ipv4(skb, &packet);
@@ -114,12 +113,12 @@ static __always_inline int from_container_ipv4(struct __sk_buff *skb, struct flo
 	if (!destination)
 		return to_remote(skb, &packet, &tuple, source, flow);
 	flow->destination_identity = destination->identity;
-	error = egress_policy(skb, source, flow->destination_identity);
+	error = egress_policy(skb, &tuple, source, flow->destination_identity);
 	if (error)
 		return error;
 	if (destination->flags & ENDPOINT_F_HOST)
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_LXC_C);
-	return deliver(skb, &packet, destination, flow);
+	return deliver(skb, &packet, &tuple, destination, flow);
 }
 
 SEC("tc")
@@ -141,6 +140,7 @@ int cil_from_container(struct __sk_buff *skb)
 
 static __always_inline int to_container_ipv4(struct __sk_buff *skb, struct flow *flow)
 {
+	struct tuple tuple = { .kind = TUPLE_UNREAD };
 	const struct endpoint_info *endpoint;
 	struct ipv4_packet packet;
 	int error;
@@ -155,7 +155,7 @@ static __always_inline int to_container_ipv4(struct __sk_buff *skb, struct flow 
 		return DROP(SOURCE_LXC_C, DROP_UNROUTABLE);
 	flow->destination_identity = endpoint->identity;
 	flow->endpoint_id = endpoint->endpoint_id;
-	error = admit(skb, &packet, endpoint, flow);
+	error = admit(skb, &packet, &tuple, endpoint, flow);
 	if (error)
 		return error;
 	forwarded(skb, flow, TRACE_TO_LXC, SOURCE_LXC_C);

@@ -20,6 +20,7 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 {
 	const struct endpoint_info *destination;
 	const struct ipcache_info *remote;
+	struct tuple tuple = { .kind = TUPLE_UNREAD };
 	struct ipv4_packet packet;
 	int verdict;
 
@@ -30,7 +31,7 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 	if (parse_ipv4(skb, &packet))
 		return TC_ACT_OK; /* the stack has its own counters for these */
 	if (cfg_node_port || cfg_masquerade) {
-		verdict = from_outside(skb, flow);
+		verdict = from_outside(skb, &tuple, flow);
 		if (verdict != NOT_OURS)
 			return verdict;
 		if (!point_at_headers(skb, &packet) || packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
@@ -46,7 +47,7 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 		    !ttl_allows_forwarding(packet.ip) || is_tracing())
 			flow->source_identity = identity_of_address(packet.ip->saddr);
 		flow->destination_identity = destination->identity;
-		return deliver(skb, &packet, destination, flow);
+		return deliver(skb, &packet, &tuple, destination, flow);
 	}
 	remote = lookup_ipcache(packet.ip->daddr);
 	if (remote)

@@ -17,7 +17,7 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 	const struct ipcache_info *remote;
 	struct bpf_tunnel_key key = {};
 	struct ipv4_packet packet;
-	struct tuple tuple;
+	struct tuple tuple = { .kind = TUPLE_UNREAD };
 	int error;
 
 	if (bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0) < 0)
@@ -45,7 +45,7 @@ static __always_inline int from_overlay_ipv4(struct __sk_buff *skb, struct flow 
 	if (likely(destination)) {
 		flow->destination_identity = destination->identity;
 		if (!(destination->flags & ENDPOINT_F_HOST))
-			return deliver(skb, &packet, destination, flow);
+			return deliver(skb, &packet, &tuple, destination, flow);
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_OVERLAY_C);
 	}
 	remote = lookup_ipcache(packet.ip->daddr);

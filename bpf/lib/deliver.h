@@ -15,13 +15,14 @@
 
 /* What every packet meets on its last step into a pod: its policy, and the way back of its services. 0 or a drop. */
 static __always_inline int admit(struct __sk_buff *skb, struct ipv4_packet *packet,
-				 const struct endpoint_info *endpoint, const struct flow *flow)
+				 struct tuple *tuple, const struct endpoint_info *endpoint,
+				 const struct flow *flow)
 {
-	int answer = ingress_policy(skb, endpoint, flow->source_identity);
+	int answer = ingress_policy(skb, tuple, endpoint, flow->source_identity);
 
 	if (answer || !cfg_pod_lb)
 		return answer;
-	answer = answer_pod(skb);
+	answer = answer_pod(skb, tuple);
 	if (answer == REPLY && !point_at_headers(skb, packet))
 		return DROP(SOURCE_DELIVER_H, DROP_INVALID);
 	return answer < 0 ? answer : 0;
@@ -55,7 +56,8 @@ static __always_inline int deliver_to_peer(struct __sk_buff *skb, const struct i
  * a TTL. With endpoint routes and the host's stack in use the stack delivers.
  */
 static __always_inline int deliver(struct __sk_buff *skb, struct ipv4_packet *packet,
-				   const struct endpoint_info *endpoint, struct flow *flow)
+				   struct tuple *tuple, const struct endpoint_info *endpoint,
+				   struct flow *flow)
 {
 	int error;
 
@@ -66,7 +68,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct ipv4_packet *pa
 
 	flow->direction = DIRECTION_INGRESS;
 	flow->endpoint_id = endpoint->endpoint_id;
-	error = admit(skb, packet, endpoint, flow);
+	error = admit(skb, packet, tuple, endpoint, flow);
 	if (error)
 		return error;
 	decrement_ttl(packet->ip);
@@ -84,6 +86,7 @@ static __always_inline int deliver_from_host(struct __sk_buff *skb, struct ipv4_
 					     const struct endpoint_info *endpoint,
 					     struct flow *flow)
 {
+	struct tuple tuple = { .kind = TUPLE_UNREAD };
 	int error;
 
 	flow->direction = DIRECTION_INGRESS;
@@ -94,7 +97,7 @@ static __always_inline int deliver_from_host(struct __sk_buff *skb, struct ipv4_
 		mac_copy(packet->eth->h_source, endpoint->node_mac);
 		return bpf_redirect(endpoint->ifindex, 0);
 	}
-	error = admit(skb, packet, endpoint, flow);
+	error = admit(skb, packet, &tuple, endpoint, flow);
 	if (error)
 		return error;
 	return deliver_to_device(skb, packet, endpoint, flow);

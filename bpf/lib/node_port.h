@@ -19,8 +19,9 @@
 /* No verdict: the packet goes on as any other. */
 #define NOT_OURS 64
 
-static __always_inline int
-deliver_to_backend(struct __sk_buff *skb, const struct endpoint_info *backend, struct flow *flow)
+static __always_inline int deliver_to_backend(struct __sk_buff *skb, struct tuple *tuple,
+					      const struct endpoint_info *backend,
+					      struct flow *flow)
 {
 	struct ipv4_packet packet;
 
@@ -29,7 +30,7 @@ deliver_to_backend(struct __sk_buff *skb, const struct endpoint_info *backend, s
 	if (backend->flags & ENDPOINT_F_HOST)
 		return to_stack(skb, flow, TRACE_TO_HOST, SOURCE_NODEPORT_H);
 	if (cfg_host_routing || !cfg_endpoint_routes)
-		return deliver(skb, &packet, backend, flow);
+		return deliver(skb, &packet, tuple, backend, flow);
 	/* The stack would see one direction only, since replies go past it. The pod's own program judges and counts. */
 	if (unlikely(!ttl_allows_forwarding(packet.ip)))
 		return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_NODEPORT_H);
@@ -77,9 +78,10 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct tuple *
 				 (dsr ? CT_F_DSR << 8 : 0));
 	if (error)
 		return error;
+	tuple->to_service = 1;
 	if (local) {
 		flow->destination_identity = local->identity;
-		return deliver_to_backend(skb, local, flow);
+		return deliver_to_backend(skb, tuple, local, flow);
 	}
 	remote = lookup_ipcache(choice->backend);
 	flow->destination_identity = remote ? remote->identity : IDENTITY_WORLD;
@@ -121,28 +123,28 @@ static __always_inline int back_to_client(struct __sk_buff *skb, struct tuple *t
 	return send_translated(skb, lookup_ipcache(tuple->key.daddr), flow);
 }
 
-static __always_inline int from_outside(struct __sk_buff *skb, struct flow *flow)
+static __always_inline int from_outside(struct __sk_buff *skb, struct tuple *tuple,
+					struct flow *flow)
 {
 	struct lb_choice choice;
-	struct tuple tuple;
 	int answer;
 
-	load_tuple(skb, &tuple);
-	if (!is_flow(&tuple))
+	load_tuple(skb, tuple);
+	if (!is_flow(tuple))
 		return NOT_OURS;
 	if (cfg_node_port) {
-		answer = lb_choose(skb, &tuple, &choice, LB_CLIENT_OUTSIDE);
+		answer = lb_choose(skb, tuple, &choice, LB_CLIENT_OUTSIDE);
 		if (answer < 0)
 			return answer;
 		if (answer == LB_CHOSEN)
-			return send_to_backend(skb, &tuple, &choice, flow);
+			return send_to_backend(skb, tuple, &choice, flow);
 	}
-	if (cfg_dsr && tuple.kind == TUPLE_FLOW && lookup_endpoint(tuple.key.daddr)) {
-		answer = dsr_learn(skb, &tuple);
+	if (cfg_dsr && tuple->kind == TUPLE_FLOW && lookup_endpoint(tuple->key.daddr)) {
+		answer = dsr_learn(skb, tuple);
 		if (answer)
 			return answer;
 	}
-	if (tuple.key.daddr == bpf_htonl(cfg_node_ipv4))
-		return back_to_client(skb, &tuple, flow);
+	if (tuple->key.daddr == bpf_htonl(cfg_node_ipv4))
+		return back_to_client(skb, tuple, flow);
 	return NOT_OURS;
 }

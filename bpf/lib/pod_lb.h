@@ -47,5 +47,6 @@ static __noinline int pod_to_service(struct __sk_buff *skb, struct tuple *tuple)
 	answer = lb_track(skb, tuple, &choice, client, CT_EGRESS | flags << 8);
 	if (answer)
 		return answer;
+	tuple->to_service = 1;
 	return flags ? POD_LB_SELF : POD_LB_TRANSLATED;
 }

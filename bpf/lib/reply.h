@@ -31,10 +31,10 @@ static __noinline int reply_from_service(struct __sk_buff *skb, struct tuple *tu
 }
 
 /* What a pod gets comes from where it had sent to. REPLY, NO_REPLY or a drop. */
-static __noinline int answer_pod(struct __sk_buff *skb)
+static __always_inline int answer_pod(struct __sk_buff *skb, struct tuple *tuple)
 {
-	struct tuple tuple;
-
-	load_tuple(skb, &tuple);
-	return is_flow(&tuple) ? reply_from_service(skb, &tuple, CT_EGRESS) : NO_REPLY;
+	need_tuple(skb, tuple);
+	if (!is_flow(tuple) || tuple->to_service)
+		return NO_REPLY;
+	return reply_from_service(skb, tuple, CT_EGRESS);
 }
