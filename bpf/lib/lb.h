@@ -27,6 +27,7 @@ struct lb_choice {
 	__u32 backend_id;
 	__u16 service_flags; /* enum lb_service_flag */
 	__u16 reserved;
+	struct ct_entry *asked; /* the client's own CT_SERVICE entry, unless it is new */
 };
 
 enum lb_client {
@@ -195,6 +196,7 @@ static __noinline int lb_choose(struct __sk_buff *skb, const struct tuple *tuple
 		fresh.nat_port = backend->port;
 		if (ct_insert(skb, &flow, &fresh, tuple, now) < 0)
 			return DROP(SOURCE_LB_H, DROP_CT_INSERT);
+		entry = NULL;
 	}
 	choice->frontend = flow.daddr;
 	choice->frontend_port = flow.dport;
@@ -203,6 +205,7 @@ static __noinline int lb_choose(struct __sk_buff *skb, const struct tuple *tuple
 	choice->rev_nat_index = service->rev_nat_index;
 	choice->backend_id = backend_id;
 	choice->service_flags = service->flags;
+	choice->asked = entry;
 	return LB_CHOSEN;
 }
 
@@ -211,26 +214,22 @@ static __noinline int lb_choose(struct __sk_buff *skb, const struct tuple *tuple
  * address back. The client's own entry lives as long as this one: it sees the
  * client's packets only. 0 or a drop.
  */
-static __noinline int lb_track(struct __sk_buff *skb, const struct tuple *tuple,
+static __noinline int lb_track(struct __sk_buff *skb, struct tuple *tuple,
 			       const struct lb_choice *choice, __be32 client,
 			       __u32 direction_and_flags)
 {
-	struct ct_key flow = tuple->key, asked = tuple->key;
+	struct ct_entry *entry, *asked = choice->asked, fresh = {};
 	__u16 flags = direction_and_flags >> 8;
-	struct ct_entry *entry, *service;
-	struct ct_entry fresh = {};
 	__u32 now = tuple->now_s;
+	struct ct_key key;
 	int error;
 
-	flow.direction = direction_and_flags;
-	asked.saddr = client;
-	asked.daddr = choice->frontend;
-	asked.dport = choice->frontend_port;
-	asked.direction = CT_SERVICE;
 	if (tuple->kind == TUPLE_ICMP_ERROR)
 		return 0;
-	entry = ct_find(&flow, now);
+	tuple->key.direction = direction_and_flags;
+	entry = ct_find(&tuple->key, now);
 	if (entry) {
+		tuple->entry = entry;
 		if (entry->nat_address != choice->frontend ||
 		    entry->nat_port != choice->frontend_port) {
 			entry->nat_address = choice->frontend;
@@ -246,12 +245,19 @@ static __noinline int lb_track(struct __sk_buff *skb, const struct tuple *tuple,
 		fresh.nat_address = choice->frontend;
 		fresh.nat_port = choice->frontend_port;
 		fresh.flags = flags;
-		error = ct_insert(skb, &flow, &fresh, tuple, now);
+		error = ct_insert(skb, &tuple->key, &fresh, tuple, now);
 		if (error)
 			return error;
 	}
-	service = ct_lookup(&asked);
-	if (service && service->expires_s != fresh.expires_s)
-		service->expires_s = fresh.expires_s;
+	if (!asked) {
+		key = tuple->key;
+		key.saddr = client;
+		key.daddr = choice->frontend;
+		key.dport = choice->frontend_port;
+		key.direction = CT_SERVICE;
+		asked = ct_lookup(&key);
+	}
+	if (asked && asked->expires_s != fresh.expires_s)
+		asked->expires_s = fresh.expires_s;
 	return 0;
 }

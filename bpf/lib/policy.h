@@ -146,7 +146,9 @@ static __noinline int enforce_policy(struct __sk_buff *skb, struct tuple *tuple,
 			return 0;
 		key = tuple->key;
 		key.direction = forwards;
-		entry = ct_find(&key, tuple->now_s);
+		entry = tuple->key.direction == forwards ? tuple->entry : NULL;
+		if (!entry)
+			entry = ct_find(&key, tuple->now_s);
 		/* A flow that is known to have begun here needs no other look while the rules allow it. */
 		if (!asked_back && !entry) {
 			if (is_allowed_reply(skb, tuple, backwards))

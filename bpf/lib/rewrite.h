@@ -38,6 +38,31 @@ static __always_inline int replace_address(struct __sk_buff *skb, __u32 ip_at, _
 	return 0;
 }
 
+/* The checksum with one word of what it covers replaced (RFC 1624). */
+static __always_inline __sum16 replaced_sum(__sum16 check, __be32 was, __be32 is)
+{
+	__u32 sum = (__u16)~check + (__u16)~was + (__u16)(~was >> 16) + (__u16)is + (is >> 16);
+
+	sum = (sum & 0xFFFF) + (sum >> 16);
+	return ~(sum + (sum >> 16));
+}
+
+/* The packet's own header needs no helper: it lies at hand, and what is added to one field its checksum takes off again. */
+static __always_inline int replace_own_address(struct __sk_buff *skb, __u32 end, __be32 was,
+					       __be32 is)
+{
+	struct ipv4_packet packet;
+
+	if (!point_at_headers(skb, &packet))
+		return DROP(SOURCE_REWRITE_H, DROP_WRITE_ERROR);
+	if (end == END_SOURCE)
+		packet.ip->saddr = is;
+	else
+		packet.ip->daddr = is;
+	packet.ip->check = replaced_sum(packet.ip->check, was, is);
+	return 0;
+}
+
 /*
  * The quoted packet of an ICMP error goes the other way, so its ends are changed
  * over. Its own header's checksum makes up for the address, so ICMP's checksum
@@ -98,7 +123,7 @@ static __noinline int rewrite(struct __sk_buff *skb, struct tuple *tuple, __u32 
 		goto done;
 	}
 	if (was != address) {
-		error = replace_address(skb, ETH_HLEN, end, was, address);
+		error = replace_own_address(skb, end, was, address);
 		if (error)
 			return error;
 		if (tuple->has_l4 && key->l4_proto != IPPROTO_ICMP &&
@@ -117,6 +142,7 @@ static __noinline int rewrite(struct __sk_buff *skb, struct tuple *tuple, __u32 
 			return DROP(SOURCE_REWRITE_H, DROP_WRITE_ERROR);
 	}
 done:
+	tuple->entry = NULL;
 	if (end == END_SOURCE) {
 		key->saddr = address;
 		key->sport = port;

@@ -46,8 +46,8 @@ static __always_inline __u32 now_s(void)
 enum tuple_kind {
 	TUPLE_UNREAD = 0,
 	TUPLE_OTHER_PROTOCOL, /* no ports that we know: no flow */
-	TUPLE_TRUNCATED,	  /* the packet ends before its transport header does */
-	TUPLE_LOST_FRAGMENT,	  /* a later fragment, and the first was never seen */
+	TUPLE_TRUNCATED,      /* the packet ends before its transport header does */
+	TUPLE_LOST_FRAGMENT,  /* a later fragment, and the first was never seen */
 	TUPLE_FLOW,
 	TUPLE_ICMP_ERROR,
 };
@@ -61,6 +61,8 @@ struct tuple {
 	__u8 to_service; /* a client's, and on its way to a backend by now: no reply to anybody */
 	__u8 reserved[2];
 	__u32 now_s; /* conntrack's clock, read once a packet */
+	struct ct_entry
+		*entry; /* of this very key, direction included, where it was found on the way */
 };
 
 /* The first 16 bytes of any of the three. */

@@ -362,3 +362,45 @@ test('a flow keeps its backend, a client its own where the service says so', t =
   );
   t.is(new Set(ports.map(port => ask(port, '10.96.0.2'))).size, 1);
 });
+
+for (const [sport, dport] of [
+  [40_000, 80],
+  [80, 40_000],
+  [5_000, 5_000],
+] as const) {
+  test(`what a pod has asked for comes in without a rule, what it may not ask for any more does not go out: ${sport} to ${dport}`, t => {
+    const loaded = load('lxc');
+    t.teardown(() => loaded.close());
+    const { fortified } = PODS;
+    const send = (
+      from: typeof fortified | typeof server,
+      to: string,
+      ports: [number, number],
+      flags: number,
+    ) => {
+      const l4 = segment(from.ip, ports[0], to, ports[1], flags).subarray(14);
+      const packet = ethernet({ dst: from.nodeMac, src: from.mac }, l4);
+      const { verdict, metrics } = loaded.run('cil_from_container', { packet, ifindex: from.ifindex });
+      return verdict === VERDICT.redirect ? 0 : metrics[0]!.reason;
+    };
+    const ask = (flags = ACK) => send(fortified, server.ip, [sport, dport], flags);
+    const answer = () => send(server, fortified.ip, [dport, sport], ACK);
+    const flow = { saddr: fortified.ip, daddr: server.ip, sport, dport, l4Proto: PROTO.tcp, direction: 0 };
+    const entry = () => ctMap(loaded.map('cilium_ct4_global')).get(flow)!;
+
+    loaded.setPolicy(fortified.endpointId, [
+      [{ direction: 'egress', identity: server.identity }, { deny: false }],
+    ]);
+    t.is(answer(), DropReason.DROP_POLICY, 'nobody has asked');
+    t.is(ask(SYN), 0);
+    t.is(answer(), 0);
+    t.is(ask(), 0);
+    t.is(entry().packets, 3n);
+    t.truthy(entry().flags & CtFlag.CT_F_SEEN_REPLY);
+
+    loaded.setPolicy(fortified.endpointId, []);
+    t.is(ask(), DropReason.DROP_POLICY, 'known flows are judged as new ones are');
+    t.is(answer(), 0);
+    t.is(entry().packets, 4n, 'what is dropped is no packet of the flow');
+  });
+}
