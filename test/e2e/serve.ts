@@ -1,14 +1,18 @@
 /** Programs for pods and nodes, as arguments of `node`: what a user's image would have. */
 
-/** Answers HTTP and UDP on a port with its name. */
-export function serve(name: string, port: number): string[] {
+/**
+ * Answers HTTP and UDP on a port with its name and the address that it sees the client at.
+ * @param udpAddress where it takes datagrams: a machine with several addresses else answers from the one that the way
+ *   back prefers, not from the one that was asked
+ */
+export function serve(name: string, port: number, udpAddress = '0.0.0.0'): string[] {
   return [
     process.execPath,
     '-e',
     `require('http').createServer((q, a) => a.end(${JSON.stringify(name)} + ' ' + q.socket.remoteAddress)).listen(${port}, '::');
      const u = require('dgram').createSocket('udp4');
-     u.on('message', (m, from) => u.send(${JSON.stringify(name)}, from.port, from.address));
-     u.bind(${port});`,
+     u.on('message', (m, from) => u.send(${JSON.stringify(name)} + ' ' + from.address, from.port, from.address));
+     u.bind(${port}, ${JSON.stringify(udpAddress)});`,
   ];
 }
 
