@@ -13,6 +13,7 @@
 #include "fib.h"
 #include "lb.h"
 #include "nat.h"
+#include "refuse.h"
 #include "remote.h"
 #include "reply.h"
 
@@ -123,6 +124,16 @@ static __always_inline int back_to_client(struct __sk_buff *skb, struct tuple *t
 	return send_translated(skb, lookup_ipcache(tuple->key.daddr), flow);
 }
 
+/* Who is not let in learns nothing; who asks for what nobody serves need not wait. */
+static __always_inline int refuse(struct __sk_buff *skb, const struct tuple *tuple, int verdict,
+				  const struct flow *flow)
+{
+	if ((__u8)-verdict != DROP_NO_SERVICE_BACKEND)
+		return verdict;
+	finish(skb, verdict, flow);
+	return refuse_client(skb, tuple);
+}
+
 static __always_inline int from_outside(struct __sk_buff *skb, struct tuple *tuple,
 					struct flow *flow)
 {
@@ -135,7 +146,7 @@ static __always_inline int from_outside(struct __sk_buff *skb, struct tuple *tup
 	if (cfg_node_port) {
 		answer = lb_choose(skb, tuple, &choice, LB_CLIENT_OUTSIDE);
 		if (answer < 0)
-			return answer;
+			return refuse(skb, tuple, answer, flow);
 		if (answer == LB_CHOSEN)
 			return send_to_backend(skb, tuple, &choice, flow);
 	}

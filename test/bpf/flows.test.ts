@@ -4,6 +4,7 @@ import test from 'ava';
 import { listenTcp } from '../../src/kernel/netns.ts';
 import { CtFlag, DropReason, LbServiceFlag, NatDirection } from '../../src/maps/abi.gen.ts';
 import { ctMap, type FlowTuple, natMap } from '../../src/maps/flows.ts';
+import { brokenRefusal } from './fuzz/translated.ts';
 import { builtObject, CONFIGURATIONS, Loaded, Namespace, NODE_IPV4, SKB, VERDICT } from './harness.ts';
 import { checksum, ethernet, icmpEcho, ipv4, PROTO, tcp, udp } from './packet.ts';
 import { putService } from './services.ts';
@@ -320,7 +321,14 @@ test('from outside: ClusterIP, strangers and services without backends are refus
     t.deepEqual([verdict, metrics.map(m => m.reason)], [VERDICT.drop, [reason]], dst);
   };
   refused('10.96.0.1', DropReason.DROP_IS_CLUSTER_IP);
-  refused('10.0.250.1', DropReason.DROP_NO_SERVICE_BACKEND);
+  const asked = segment(WORLD, 50_000, '10.0.250.1', 80);
+  const told = back(loaded, asked);
+  t.deepEqual(
+    [told.verdict, told.metrics.map(m => m.reason)],
+    [VERDICT.redirect, [DropReason.DROP_NO_SERVICE_BACKEND]],
+    'a service without backends says so',
+  );
+  t.is(brokenRefusal(asked, told.packet), undefined);
   refused('10.0.250.2', DropReason.DROP_NOT_IN_SOURCE_RANGE);
   const { verdict, packet } = ask('10.0.250.2', '203.0.113.9');
   t.is(verdict, VERDICT.redirect);

@@ -49,6 +49,34 @@ function transportSum(bytes: Uint8Array): number | undefined {
   return sum % 0xffff;
 }
 
+/** Whether a packet became the ICMP error that tells its sender that nobody serves what it asks for. */
+export function isRefusal(was: Uint8Array, is: Uint8Array): boolean {
+  const [before, after] = [readFrame(was, false), readFrame(is, false)];
+  return (
+    before.wellFormed &&
+    after.wellFormed &&
+    after.l4Proto === 1 &&
+    is[34] === 3 &&
+    u32At(is, 26) === u32At(was, 30)
+  );
+}
+
+/** The first thing that does not hold of such an error: back to the sender, whole, and about that packet. */
+export function brokenRefusal(was: Uint8Array, is: Uint8Array): string | undefined {
+  const [before, after] = [readFrame(was, false), readFrame(is, false)];
+  const quoted = before.l4Proto === 6 ? 40 : 28;
+  if (!before.wellFormed || before.fragmentOffset > 0 || ![6, 17].includes(before.l4Proto))
+    return 'this packet is not to be answered';
+  if (!isRefusal(was, is) || is[35] !== 3) return 'it is no ICMP port unreachable';
+  if (is.length !== 14 + 28 + quoted || after.packetBytes !== 28 + quoted) return `it has ${is.length} bytes`;
+  if (u32At(is, 30) !== u32At(was, 26)) return 'it goes to somebody else';
+  const macs = [...was.subarray(6, 12), ...was.subarray(0, 6)];
+  if (macs.some((byte, i) => byte !== is[i])) return 'it goes to another station';
+  if (was.subarray(14, 14 + quoted).some((byte, i) => byte !== is[42 + i])) return 'it quotes another packet';
+  if (headerSum(is, 20) !== 0) return 'its header checksum is wrong';
+  return transportSum(is) === 0 ? undefined : 'its checksum is wrong';
+}
+
 const OPTION_BYTES = 8;
 
 /** The first thing that does not hold of a packet that was not dropped. */
