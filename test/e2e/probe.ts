@@ -9,12 +9,9 @@ export interface Probe {
   connected?: boolean;
 }
 
-/** As the program below is told. */
-const TIMEOUT_MS = 5_000;
-
 /** Asks everything side by side and prints a line for each: `NAME CLIENT`, of UDP also from whom, or what went wrong. */
 const PROGRAM = `
-const probes = JSON.parse(process.argv[1]), timeoutMs = ${TIMEOUT_MS};
+const probes = JSON.parse(process.argv[1]), timeoutMs = Number(process.argv[2]);
 const plain = text => text.replaceAll('::ffff:', '');
 const ask = {
   tcp: ({ address, port }) => new Promise(done => require('http').get({ host: address, port, agent: false, timeout: timeoutMs }, a => {
@@ -33,8 +30,14 @@ const ask = {
 Promise.all(probes.map(probe => ask[probe.proto](probe))).then(all => console.log(JSON.stringify(all)));
 `;
 
-/** Asks from a node, a pod or outside; one answer for each probe, or the error's code, or `nothing` after 5 s. */
-export async function probe(lab: TestLab, place: string, probes: readonly Probe[]): Promise<string[]> {
+/** Asks from a node, a pod or outside; one answer for each probe, or the error's code, or `nothing` after so long. */
+export async function probe(
+  lab: TestLab,
+  place: string,
+  probes: readonly Probe[],
+  timeoutMs = 20_000,
+): Promise<string[]> {
   const asked = probes.map(({ proto, address, port, connected }) => ({ proto, address, port, connected }));
-  return JSON.parse(await lab.execMust(place, process.execPath, '-e', PROGRAM, JSON.stringify(asked)));
+  const args = [JSON.stringify(asked), `${timeoutMs}`];
+  return JSON.parse(await lab.execMust(place, process.execPath, '-e', PROGRAM, ...args));
 }
