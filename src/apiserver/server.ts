@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { codeOf, FimbriaError, messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { packageVersion } from '../base/paths.ts';
+import { listenTcp } from '../kernel/netns.ts';
+import { apiServerClusterIp } from '../model/service-range.ts';
 import { Api } from './api.ts';
 import { createServerCertificate, loadAuthority } from './certificates.ts';
 import { publishDefinitions } from './definitions.ts';
@@ -15,6 +17,7 @@ import { sendJson, sendText } from './http.ts';
 import { lockState } from './lock.ts';
 import { createInitialNamespaces, runNamespaceLifecycle } from './namespaces.ts';
 import { answerOpenApi } from './openapi/index.ts';
+import { type Advertised, keepOwnService } from './own-service.ts';
 import { Registry } from './registry.ts';
 import { Store } from './store.ts';
 
@@ -29,6 +32,11 @@ export interface ApiServerOptions {
   port: number;
   /** Where the certificate authority is kept. */
   certDir: string;
+  /** Where TLS is served besides, for nodes and pods: the Service `default/kubernetes` leads there. */
+  advertise?: Advertised & {
+    /** The network namespace that has the address: a path. The server's own when absent. */
+    netns?: string;
+  };
   /** User to bearer token, for TLS. */
   tokens: Record<string, string>;
   log: Logger;
@@ -82,14 +90,23 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await listenPrivately(local, options.socketPath);
     closers.push(() => closeServer(local));
 
+    const { advertise } = options;
     const authority = loadAuthority(join(options.certDir, 'ca.pem'));
-    const credentials = createServerCertificate(authority, [options.address, 'localhost', 'kubernetes']);
-    const secure = https.createServer(
-      { cert: credentials.certificate, key: credentials.key, keepAliveTimeout: KEEP_ALIVE_MS },
-      authenticated(options.tokens, handler),
-    );
+    const credentials = createServerCertificate(authority, hostsOf(options));
+    const secureServer = (): https.Server =>
+      https.createServer(
+        { cert: credentials.certificate, key: credentials.key, keepAliveTimeout: KEEP_ALIVE_MS },
+        authenticated(options.tokens, handler),
+      );
+    const secure = secureServer();
     await listen(secure, `${options.address}:${options.port}`, { host: options.address, port: options.port });
     closers.push(() => closeServer(secure));
+    if (advertise) {
+      const inside = secureServer();
+      await listen(inside, `${advertise.address}:${advertise.port}`, { fd: await listenTcp(advertise) });
+      closers.push(() => closeServer(inside));
+      closers.push(keepOwnService(store, registry, advertise, log));
+    }
     closers.push(() => api.endWatches());
 
     const { port } = secure.address() as net.AddressInfo;
@@ -98,6 +115,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await closeAll();
     throw error;
   }
+}
+
+/** What clients may call this server, in an URL. */
+function hostsOf({ address, advertise }: ApiServerOptions): string[] {
+  const names = ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc'];
+  const inCluster = advertise ? [advertise.address, apiServerClusterIp(advertise.clusterIps)] : [];
+  return [...new Set([address, ...inCluster, ...names, 'kubernetes.default.svc.cluster.local'])];
 }
 
 function openStore({ stateFile, historyLimit, log }: ApiServerOptions): Store {
@@ -225,7 +249,11 @@ async function listenPrivately(server: http.Server, path: string): Promise<void>
   chmodSync(path, 0o600);
 }
 
-function listen(server: http.Server | https.Server, name: string, where: net.ListenOptions): Promise<void> {
+function listen(
+  server: http.Server | https.Server,
+  name: string,
+  where: net.ListenOptions | { fd: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', error => {
       reject(codeOf(error) === 'EADDRINUSE' ? inUse(name, 'another process listens there') : error);

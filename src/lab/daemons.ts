@@ -9,10 +9,10 @@ import { labCgroups, makeCgroup } from './cgroup.ts';
 import type { LabContext } from './context.ts';
 import { waitUntil } from './deadline.ts';
 import { type LabNode, labPaths } from './names.ts';
-import { enterNode, nodePid } from './namespaces.ts';
+import { enterNode, netnsOf, nodePid } from './namespaces.ts';
 import { type PauseOptions, startDetached } from './pause.ts';
 import { findProcess, signal, waitGone } from './processes.ts';
-import { requireLab } from './state.ts';
+import { type LabState, requireLab } from './state.ts';
 
 /** A program of the lab that runs beside or in the nodes. */
 export type Daemon = { role: 'apiserver' | 'controllers' | 'operator' } | { role: 'agent'; node: string };
@@ -121,13 +121,22 @@ async function waitReady(
   );
 }
 
-/** Starts the API server and returns when it answers. */
-export async function startApiServer(lab: string, port: number, context: LabContext): Promise<void> {
+/**
+ * Starts the API server and returns when it answers. Nodes and pods reach it as on a cluster: it listens in the first
+ * node, which is the control plane's for that, and the Service `default/kubernetes` leads there.
+ */
+export async function startApiServer(
+  { name: lab, apiserverPort: port, nodes }: Pick<LabState, 'name' | 'apiserverPort' | 'nodes'>,
+  context: LabContext,
+): Promise<void> {
   const paths = labPaths(lab);
   const daemon: Daemon = { role: 'apiserver' };
+  const [first] = nodes;
+  const holder = first && nodePid(lab, first.name);
   await launch(lab, daemon, 'fimbria.js', [
     ...['apiserver', '--lab', lab, '--state', paths.apiserverDir, '--socket', paths.apiserverSocket],
     ...['--port', String(port), '--kubeconfig-out', paths.kubeconfig],
+    ...(first && holder ? ['--advertise-address', first.ip, '--advertise-netns', netnsOf(holder)] : []),
   ]);
   const client = createClient({ server: `unix://${paths.apiserverSocket}` });
   try {
@@ -142,8 +151,8 @@ export async function startApiServer(lab: string, port: number, context: LabCont
 
 /** Starts the API server at the port it had unless it runs; returns when it answers. */
 export async function ensureApiServer(lab: string, context: LabContext): Promise<void> {
-  const { apiserverPort } = requireLab(lab);
-  if (daemonPid(lab, { role: 'apiserver' }) === undefined) await startApiServer(lab, apiserverPort, context);
+  const state = requireLab(lab);
+  if (daemonPid(lab, { role: 'apiserver' }) === undefined) await startApiServer(state, context);
 }
 
 /** Starts the controllers unless they run. What they do is seen in the cluster; there is nothing else to wait for. */

@@ -75,7 +75,7 @@ export function spawnIn(
       PATH: `${paths.bin}:${process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'}`,
       FIMBRIA_LAB: lab,
       FIMBRIA_SOCK: '/run/fimbria/fimbria.sock',
-      KUBECONFIG: paths.localKubeconfig,
+      KUBECONFIG: paths.insideKubeconfig,
     },
   });
 }

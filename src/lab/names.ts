@@ -80,6 +80,8 @@ export interface LabPaths {
   readonly kubeconfig: string;
   /** Through the unix socket: for everything inside the lab, whatever its network namespace. */
   readonly localKubeconfig: string;
+  /** TLS on the first node's address: for kubectl in nodes, pods and outside. */
+  readonly insideKubeconfig: string;
   readonly apiserverDir: string;
   readonly apiserverSocket: string;
   /** Flat keys, one file each, as a mounted ConfigMap shows them. */
@@ -103,6 +105,7 @@ export function labPaths(name: string, root: string = LABS_ROOT): LabPaths {
     state: join(dir, 'state.json'),
     kubeconfig: join(dir, 'kubeconfig'),
     localKubeconfig: join(dir, 'local.kubeconfig'),
+    insideKubeconfig: join(dir, 'inside.kubeconfig'),
     apiserverDir: join(dir, 'apiserver'),
     apiserverSocket: join(dir, 'apiserver.sock'),
     configDir: join(dir, 'config'),

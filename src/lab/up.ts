@@ -120,7 +120,7 @@ async function bringUp(lab: LabState, flat: LabValues['flat'], context: LabConte
   );
   await startHolders(name, nodes);
   say('API server');
-  await startApiServer(name, lab.apiserverPort, context);
+  await startApiServer(lab, context);
   const client = createClient(paths.localKubeconfig);
   try {
     await createNamespaces(client);

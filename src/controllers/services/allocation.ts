@@ -1,4 +1,5 @@
 import { formatIpv4, ipv4Size, parseIpv4Cidr } from '../../base/addr.ts';
+import { SERVICE_CLUSTER_IPS } from '../../model/service-range.ts';
 import type { Service, ServicePort } from '../../model/types.ts';
 import { hash32, uidOf } from '../objects.ts';
 
@@ -10,7 +11,7 @@ export interface ServiceRanges {
   readonly nodePorts: readonly [number, number];
 }
 
-export const SERVICE_RANGES: ServiceRanges = { clusterIps: '10.96.0.0/12', nodePorts: [30000, 32767] };
+export const SERVICE_RANGES: ServiceRanges = { clusterIps: SERVICE_CLUSTER_IPS, nodePorts: [30000, 32767] };
 
 /** What is to be written into a Service's spec. */
 export interface Allocation {
