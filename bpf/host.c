@@ -12,6 +12,7 @@
 
 #include "lib/deliver.h"
 #include "lib/encap.h"
+#include "lib/history.h"
 #include "lib/remote.h"
 
 static __always_inline int from_host_ipv4(struct __sk_buff *skb, struct flow *flow)

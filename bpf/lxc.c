@@ -12,6 +12,7 @@
 #include "lib/deliver.h"
 #include "lib/encap.h"
 #include "lib/fib.h"
+#include "lib/history.h"
 #include "lib/pod_lb.h"
 #include "lib/remote.h"
 

@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/deliver.h"
+#include "lib/history.h"
 #include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/node_port.h"

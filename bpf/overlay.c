@@ -8,6 +8,7 @@
 
 #include "lib/deliver.h"
 #include "lib/encap.h"
+#include "lib/history.h"
 #include "lib/node_port.h"
 #include "lib/remote.h"
 

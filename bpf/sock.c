@@ -13,6 +13,7 @@
 
 #include "lib/config.h"
 #include "lib/service.h"
+#include "lib/socket_trace.h"
 
 #define SOCK_REJECT  0
 #define SOCK_PROCEED 1
@@ -81,12 +82,16 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, __be32 *address,
 	const struct lb4_backend *backend = NULL;
 	const struct lb4_service *service;
 	__u32 backend_id = 0;
+	bool watched;
 
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return 0;
 	service = lookup_frontend(&key);
 	if (!service)
 		return 0;
+	watched = is_tracing();
+	if (watched)
+		trace_socket(ctx, XLATE_PRE_FWD, *address, *port);
 	if (service->flags & LB_F_AFFINITY) {
 		client.client = bpf_get_netns_cookie(ctx);
 		client.rev_nat_index = service->rev_nat_index;
@@ -102,6 +107,8 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, __be32 *address,
 	remember_frontend(ctx, backend, *address, *port, service->rev_nat_index);
 	*address = backend->address;
 	*port = backend->port;
+	if (watched)
+		trace_socket(ctx, XLATE_POST_FWD, *address, *port);
 	return 1;
 }
 
@@ -124,6 +131,10 @@ static __always_inline bool translate_back(struct bpf_sock_addr *ctx, __be32 *ad
 
 	if (!frontend)
 		return false;
+	if (is_tracing()) {
+		trace_socket(ctx, XLATE_PRE_REV, *address, *port);
+		trace_socket(ctx, XLATE_POST_REV, frontend->address, frontend->port);
+	}
 	*address = frontend->address;
 	*port = frontend->port;
 	return true;

@@ -418,6 +418,7 @@ struct runtime_info {
 enum event_type {
 	EVENT_DROP = 1,
 	EVENT_TRACE = 4,
+	EVENT_TRACE_SOCK = 7, /* a struct sock_event */
 };
 
 /* Trace points, the `code` of EVENT_TRACE. */
@@ -434,6 +435,15 @@ enum trace_point {
 	TRACE_FROM_OVERLAY = 9,
 	TRACE_FROM_NETWORK = 10,
 	TRACE_TO_NETWORK = 11,
+};
+
+/* Where a packet belongs in its flow; the flow's first packet is new, and so is one sent again before an answer. */
+enum ct_state {
+	CT_STATE_UNKNOWN = 0, /* nobody keeps book of this flow */
+	CT_STATE_NEW = 1,
+	CT_STATE_ESTABLISHED = 2,
+	CT_STATE_REPLY = 3,
+	CT_STATE_RELATED = 4, /* an ICMP error about it */
 };
 
 enum event_size {
@@ -455,9 +465,37 @@ struct event {
 	__u32 flow_hash; /* 0 when the kernel had none */
 	__u32 mark;
 	__u32 packet_bytes;   /* whole frame */
-	__u32 captured_bytes; /* valid part of `packet` */
-	__u32 reserved;
+	__u16 captured_bytes; /* valid part of `packet` */
+	__u8 ct_state;	      /* enum ct_state; of EVENT_TRACE, as what follows */
+	__u8 reserved;
+	__be32 original_source; /* before this node's translation; 0 where there was none */
+	__be32 frontend;	/* the service of the flow; 0 none */
+	__be16 frontend_port;
+	__u8 reserved2[2];
 	__u8 packet[EVENT_PACKET_BYTES];
+};
+
+/* Where a socket's address was seen; the `code` of EVENT_TRACE_SOCK. */
+enum xlate_point {
+	XLATE_PRE_FWD = 1,  /* the service that a client asks for */
+	XLATE_POST_FWD = 2, /* the backend that it gets */
+	XLATE_PRE_REV = 3,  /* the backend that it would be shown */
+	XLATE_POST_REV = 4, /* the service that it is shown */
+};
+
+/* cilium_events, too: begins as struct event does. */
+struct sock_event {
+	__u64 time_ns;
+	__u8 type;     /* EVENT_TRACE_SOCK */
+	__u8 code;     /* enum xlate_point */
+	__u8 l4_proto; /* IP protocol number */
+	__u8 reserved;
+	__be16 port;
+	__u8 reserved2[2];
+	__be32 address;
+	__u8 reserved3[4];
+	__u64 cgroup_id; /* of the process */
+	__u64 socket_cookie;
 };
 
 /*

@@ -5,20 +5,20 @@
 #include <bpf/bpf_helpers.h>
 
 #include "flow.h"
-#include "maps.h"
+#include "watchers.h"
 
-static __noinline void count_lost_event(void)
-{
-	__u32 slot = 0;
-	__u64 *lost = bpf_map_lookup_elem(&cilium_events_lost, &slot);
-
-	if (lost)
-		(*lost)++;
-}
+/* What was before the packet became what it is. */
+struct packet_history {
+	__be32 original_source;
+	__be32 frontend;
+	__be16 frontend_port;
+	__u8 ct_state; /* enum ct_state */
+	__u8 reserved;
+};
 
 /* Scalars only, so that callers need not spill their flow to the stack on the way to a forwarding verdict. */
 static __noinline void emit_event(struct __sk_buff *skb, __u32 what, __u32 line_and_endpoint,
-				  __u64 identities)
+				  __u64 identities, const struct packet_history *history)
 {
 	__u32 captured = skb->len;
 	struct event *event;
@@ -42,7 +42,13 @@ static __noinline void emit_event(struct __sk_buff *skb, __u32 what, __u32 line_
 	event->flow_hash = skb->hash;
 	event->mark = skb->mark;
 	event->packet_bytes = captured;
+	event->ct_state = history ? history->ct_state : CT_STATE_UNKNOWN;
+	event->original_source = history ? history->original_source : 0;
+	event->frontend = history ? history->frontend : 0;
+	event->frontend_port = history ? history->frontend_port : 0;
 	event->reserved = 0;
+	event->reserved2[0] = 0;
+	event->reserved2[1] = 0;
 	__builtin_memset(event->packet, 0, sizeof(event->packet));
 	if (captured > EVENT_PACKET_BYTES)
 		captured = EVENT_PACKET_BYTES;
@@ -54,11 +60,15 @@ static __noinline void emit_event(struct __sk_buff *skb, __u32 what, __u32 line_
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline void emit_flow_event(struct __sk_buff *skb, const struct flow *flow,
-					    enum event_type type, __u8 code, enum source_file file,
-					    __u16 line)
+/* A packet that goes on, with its history (history.h). Scalars as above. */
+int trace_packet(struct __sk_buff *skb, __u32 what, __u32 line_and_endpoint, __u64 identities);
+
+static __always_inline void emit_trace(struct __sk_buff *skb, const struct flow *flow,
+				       enum trace_point point, enum source_file file, __u16 line)
 {
-	emit_event(skb, type | (__u32)code << 8 | (__u32)flow->direction << 16 | (__u32)file << 24,
-		   line | (__u32)flow->endpoint_id << 16,
-		   (__u64)flow->source_identity << 32 | flow->destination_identity);
+	trace_packet(skb,
+		     EVENT_TRACE | (__u32)point << 8 | (__u32)flow->direction << 16 |
+			     (__u32)file << 24,
+		     line | (__u32)flow->endpoint_id << 16,
+		     (__u64)flow->source_identity << 32 | flow->destination_identity);
 }

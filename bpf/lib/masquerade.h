@@ -94,6 +94,7 @@ static __always_inline int leave_node(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct endpoint_info *sender;
 	struct ipv4_packet packet;
+	int verdict;
 
 	if (parse_ipv4(skb, &packet))
 		return 0; /* the stack made it */
@@ -110,5 +111,9 @@ static __always_inline int leave_node(struct __sk_buff *skb, struct flow *flow)
 	flow->source_identity = sender->identity;
 	flow->endpoint_id = sender->endpoint_id;
 	flow->destination_identity = identity_of_address(packet.ip->daddr);
-	return masquerade(skb);
+	verdict = masquerade(skb);
+	/* It was counted on its way out of the pod; here it is seen as the network sees it. */
+	if (!verdict && is_tracing())
+		emit_trace(skb, flow, TRACE_TO_NETWORK, SOURCE_MASQUERADE_H, __LINE__);
+	return verdict;
 }

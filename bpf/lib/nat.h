@@ -8,7 +8,7 @@
 #pragma once
 
 #include "config.h"
-#include "conntrack.h"
+#include "nat_entry.h"
 #include "rewrite.h"
 
 #define NAT_FIRST_PORT 1024
@@ -52,13 +52,6 @@ static __noinline int is_of_host(struct __sk_buff *skb, const struct nat_key *in
 	return 1;
 }
 
-static __always_inline struct nat_entry *nat_find(const struct nat_key *key, __u32 now)
-{
-	struct nat_entry *entry = bpf_map_lookup_elem(&cilium_snat_v4_external, key);
-
-	return entry && (__s32)(entry->expires_s - now) > 0 ? entry : NULL;
-}
-
 /* What comes back is addressed to the new source; an echo's identifier is at the end of who asked. */
 static __always_inline void nat_in_key(struct nat_key *in, const struct nat_key *out,
 				       __be32 address, __be16 port)
@@ -71,19 +64,6 @@ static __always_inline void nat_in_key(struct nat_key *in, const struct nat_key 
 	in->direction = NAT_IN;
 	in->reserved[0] = 0;
 	in->reserved[1] = 0;
-}
-
-static __always_inline void nat_key_of(struct nat_key *key, const struct ct_key *tuple,
-				       enum nat_direction direction)
-{
-	key->saddr = tuple->saddr;
-	key->daddr = tuple->daddr;
-	key->sport = tuple->sport;
-	key->dport = tuple->dport;
-	key->l4_proto = tuple->l4_proto;
-	key->direction = direction;
-	key->reserved[0] = 0;
-	key->reserved[1] = 0;
 }
 
 /*

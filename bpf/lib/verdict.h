@@ -26,7 +26,7 @@ static __noinline int drop_packet(struct __sk_buff *skb, int verdict, __u64 iden
 	count_packet(skb, reason, direction, file, line);
 	emit_event(skb,
 		   EVENT_DROP | (__u32)reason << 8 | (__u32)direction << 16 | (__u32)file << 24,
-		   line | endpoint_and_direction >> 16 << 16, identities);
+		   line | endpoint_and_direction >> 16 << 16, identities, NULL);
 	return TC_ACT_SHOT;
 }
 
@@ -40,23 +40,13 @@ static __always_inline int finish(struct __sk_buff *skb, int verdict, const stru
 	return verdict;
 }
 
-/* Whether somebody watches: what only an event tells need not be looked up otherwise. */
-static __always_inline bool is_tracing(void)
-{
-	const struct runtime_info *runtime;
-	__u32 index = 0;
-
-	runtime = bpf_map_lookup_elem(&cilium_runtime, &index);
-	return unlikely(runtime && runtime->trace);
-}
-
 /* Counts and, while tracing is on, reports a packet that goes on. To be called before the packet changes device. */
 static __always_inline void forwarded_at(struct __sk_buff *skb, const struct flow *flow,
 					 enum trace_point point, enum source_file file, __u16 line)
 {
 	count_packet(skb, REASON_FORWARDED, flow->direction, file, line);
 	if (is_tracing())
-		emit_flow_event(skb, flow, EVENT_TRACE, point, file, line);
+		emit_trace(skb, flow, point, file, line);
 }
 
 #define forwarded(skb, flow, point, file) forwarded_at(skb, flow, point, file, __LINE__)

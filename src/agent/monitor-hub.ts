@@ -1,8 +1,22 @@
 import type { MonitorEvent, MonitorFilter } from '../api/types.ts';
 import { type BpfMap, RingBuffer } from '../kernel/libbpf/index.ts';
-import { decodeEvent, eventsLost } from '../maps/events.ts';
+import {
+  type DatapathEvent,
+  decodeEvent,
+  decodeSocketEvent,
+  eventsLost,
+  type SocketEvent,
+} from '../maps/events.ts';
 import { runtimeMap } from '../maps/tables.ts';
-import { type EventLookups, eventMatches, eventToJson, formatEvent } from '../monitor/index.ts';
+import {
+  type EventLookups,
+  eventMatches,
+  eventToJson,
+  formatEvent,
+  formatSocketEvent,
+  formatVerbose,
+  socketEventToJson,
+} from '../monitor/index.ts';
 
 /** Events a slow client may fall behind before it loses some. */
 const QUEUE = 4_096;
@@ -79,26 +93,30 @@ export class MonitorHub {
 
   #setTrace(): void {
     const wanted = [...this.#clients].some(
-      c => c.filter.types === undefined || c.filter.types.includes('trace'),
+      ({ filter: { types } }) => !types || types.some(type => type === 'trace' || type === 'trace-sock'),
     );
     this.#runtime.set(0, { ...this.#runtime.get(0), trace: wanted });
   }
 
+  #text(event: DatapathEvent | SocketEvent, { packets }: MonitorFilter): string {
+    if (event.type === 'trace-sock') return formatSocketEvent(event);
+    return packets
+      ? formatVerbose(event, this.#lookups, packets === 'hex')
+      : formatEvent(event, this.#lookups);
+  }
+
   #onSample(sample: Buffer): void {
     if (this.#clients.size === 0) return;
-    const event = decodeEvent(sample);
+    const event = decodeEvent(sample) ?? decodeSocketEvent(sample);
     if (!event) return;
-    const shown = {
-      ...eventToJson(event, this.#lookups),
-      text: formatEvent(event, this.#lookups),
-    } as MonitorEvent;
+    const fields = event.type === 'trace-sock' ? socketEventToJson(event) : eventToJson(event, this.#lookups);
     for (const client of this.#clients) {
       if (!eventMatches(event, client.filter)) continue;
       if (client.queue.length >= QUEUE) {
         this.#lost++;
         continue;
       }
-      client.queue.push(shown);
+      client.queue.push({ ...fields, text: this.#text(event, client.filter) });
       client.wake();
     }
   }

@@ -116,6 +116,7 @@ export class ApiClient {
     if (filter.from) query.set('from', filter.from.join(','));
     if (filter.to) query.set('to', filter.to.join(','));
     if (filter.related) query.set('related-to', filter.related.join(','));
+    if (filter.packets) query.set('packets', filter.packets);
     try {
       const response = await this.#send('GET', `/monitor?${query}`, { signal });
       await this.#check(response);

@@ -3,7 +3,7 @@
  * `openapi.ts` prints the document from them. Paths and codes are Cilium's where Cilium has the operation.
  */
 import { z } from 'zod';
-import { BPF_TABLES, MONITOR_TYPES, parseEndpointId } from './types.ts';
+import { BPF_TABLES, MONITOR_PACKETS, MONITOR_TYPES, parseEndpointId } from './types.ts';
 
 /** What an operation answers with, by HTTP status. */
 export interface ResponseSpec {
@@ -305,6 +305,10 @@ export const operations = {
       from: endpointNumbers,
       to: endpointNumbers,
       'related-to': endpointNumbers,
+      packets: z
+        .enum(MONITOR_PACKETS)
+        .optional()
+        .describe('how the text shows a packet: with its layers, or its bytes; in one line when absent'),
     }),
     responses: { 200: { description: 'events', contentType: 'application/x-ndjson', schema: anyObject } },
   },

@@ -201,6 +201,7 @@ function implement(handlers: AgentHandlers, streams: Set<AbortController>): Impl
         ...(query.from && { from: numbers(query.from) }),
         ...(query.to && { to: numbers(query.to) }),
         ...(query['related-to'] && { related: numbers(query['related-to']) }),
+        ...(query.packets && { packets: query.packets }),
       };
       const stream = ndjsonStream(handlers.monitor(filter, abort.signal), abort);
       return c.body(stream, 200, { 'content-type': 'application/x-ndjson' });

@@ -439,7 +439,16 @@ export const BPF_TABLES = ['endpoint', 'ipcache', 'policy', 'metrics', 'lb', 'ct
 export type BpfTable = (typeof BPF_TABLES)[number];
 
 /** Kinds of events that `monitor --type` selects. */
-export const MONITOR_TYPES = ['drop', 'trace', 'policy-verdict', 'debug', 'capture', 'agent', 'l7'] as const;
+export const MONITOR_TYPES = [
+  'drop',
+  'trace',
+  'trace-sock',
+  'policy-verdict',
+  'debug',
+  'capture',
+  'agent',
+  'l7',
+] as const;
 export type MonitorType = (typeof MONITOR_TYPES)[number];
 
 /** What a monitor client asked for. Everything absent means all. */
@@ -449,7 +458,13 @@ export interface MonitorFilter {
   from?: number[];
   to?: number[];
   related?: number[];
+  /** How `text` shows a packet: in one line when absent, else with its layers or its bytes below. */
+  packets?: MonitorPackets;
 }
+
+/** Forms of a packet in the text of an event. */
+export const MONITOR_PACKETS = ['layers', 'hex'] as const;
+export type MonitorPackets = (typeof MONITOR_PACKETS)[number];
 
 /** One event of the datapath. `text` is the line for people; the rest are fields for programs. */
 export interface MonitorEvent {

@@ -1099,6 +1099,7 @@ export const runtimeInfoCodec: Codec<RuntimeInfo> = {
 export const EventType = {
   EVENT_DROP: 1,
   EVENT_TRACE: 4,
+  EVENT_TRACE_SOCK: 7,
 } as const;
 
 /** `enum trace_point` */
@@ -1117,12 +1118,21 @@ export const TracePoint = {
   TRACE_TO_NETWORK: 11,
 } as const;
 
+/** `enum ct_state` */
+export const CtState = {
+  CT_STATE_UNKNOWN: 0,
+  CT_STATE_NEW: 1,
+  CT_STATE_ESTABLISHED: 2,
+  CT_STATE_REPLY: 3,
+  CT_STATE_RELATED: 4,
+} as const;
+
 /** `enum event_size` */
 export const EventSize = {
   EVENT_PACKET_BYTES: 128,
 } as const;
 
-/** `struct event`, 176 bytes */
+/** `struct event`, 184 bytes */
 export interface Event {
   timeNs: bigint;
   type: number;
@@ -1138,14 +1148,21 @@ export interface Event {
   mark: number;
   packetBytes: number;
   capturedBytes: number;
+  ctState: number;
+  /** network order */
+  originalSource: number;
+  /** network order */
+  frontend: number;
+  /** network order */
+  frontendPort: number;
   /** 128 bytes */
   packet: Uint8Array;
 }
 
 export const eventCodec: Codec<Event> = {
-  size: 176,
+  size: 184,
   read(bytes, offset = 0) {
-    const view = viewOf(bytes, offset, 176);
+    const view = viewOf(bytes, offset, 184);
     return {
       timeNs: view.getBigUint64(0, true),
       type: view.getUint8(8),
@@ -1160,13 +1177,17 @@ export const eventCodec: Codec<Event> = {
       flowHash: view.getUint32(28, true),
       mark: view.getUint32(32, true),
       packetBytes: view.getUint32(36, true),
-      capturedBytes: view.getUint32(40, true),
-      packet: copyBytes(bytes, offset + 48, 128),
+      capturedBytes: view.getUint16(40, true),
+      ctState: view.getUint8(42),
+      originalSource: view.getUint32(44, false),
+      frontend: view.getUint32(48, false),
+      frontendPort: view.getUint16(52, false),
+      packet: copyBytes(bytes, offset + 56, 128),
     };
   },
   write(value) {
-    const bytes = Buffer.alloc(176);
-    const view = viewOf(bytes, 0, 176);
+    const bytes = Buffer.alloc(184);
+    const view = viewOf(bytes, 0, 184);
     view.setBigUint64(0, value.timeNs, true);
     view.setUint8(8, value.type);
     view.setUint8(9, value.code);
@@ -1180,8 +1201,64 @@ export const eventCodec: Codec<Event> = {
     view.setUint32(28, value.flowHash, true);
     view.setUint32(32, value.mark, true);
     view.setUint32(36, value.packetBytes, true);
-    view.setUint32(40, value.capturedBytes, true);
-    putBytes(bytes, 48, value.packet, 128, 'event.packet');
+    view.setUint16(40, value.capturedBytes, true);
+    view.setUint8(42, value.ctState);
+    view.setUint32(44, value.originalSource, false);
+    view.setUint32(48, value.frontend, false);
+    view.setUint16(52, value.frontendPort, false);
+    putBytes(bytes, 56, value.packet, 128, 'event.packet');
+    return bytes;
+  },
+};
+
+/** `enum xlate_point` */
+export const XlatePoint = {
+  XLATE_PRE_FWD: 1,
+  XLATE_POST_FWD: 2,
+  XLATE_PRE_REV: 3,
+  XLATE_POST_REV: 4,
+} as const;
+
+/** `struct sock_event`, 40 bytes */
+export interface SockEvent {
+  timeNs: bigint;
+  type: number;
+  code: number;
+  l4Proto: number;
+  /** network order */
+  port: number;
+  /** network order */
+  address: number;
+  cgroupId: bigint;
+  socketCookie: bigint;
+}
+
+export const sockEventCodec: Codec<SockEvent> = {
+  size: 40,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 40);
+    return {
+      timeNs: view.getBigUint64(0, true),
+      type: view.getUint8(8),
+      code: view.getUint8(9),
+      l4Proto: view.getUint8(10),
+      port: view.getUint16(12, false),
+      address: view.getUint32(16, false),
+      cgroupId: view.getBigUint64(24, true),
+      socketCookie: view.getBigUint64(32, true),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(40);
+    const view = viewOf(bytes, 0, 40);
+    view.setBigUint64(0, value.timeNs, true);
+    view.setUint8(8, value.type);
+    view.setUint8(9, value.code);
+    view.setUint8(10, value.l4Proto);
+    view.setUint16(12, value.port, false);
+    view.setUint32(16, value.address, false);
+    view.setBigUint64(24, value.cgroupId, true);
+    view.setBigUint64(32, value.socketCookie, true);
     return bytes;
   },
 };

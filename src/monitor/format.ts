@@ -1,3 +1,4 @@
+import type { DatapathEvent } from '../maps/events.ts';
 import { connectionSummary, type Dissection, dissect, l4ProtoText } from './dissect.ts';
 import {
   reasonText,
@@ -8,32 +9,6 @@ import {
   tracePointText,
 } from './reasons.ts';
 
-/** One record of `cilium_events`, decoded. Numbers are host order, unsigned. */
-export interface DatapathEvent {
-  readonly type: 'drop' | 'trace';
-  /** Nanoseconds since boot. */
-  readonly timeNs: bigint;
-  /** A drop reason or a trace point, by type. */
-  readonly code: number;
-  readonly direction: 'ingress' | 'egress' | 'unknown';
-  /** Where in the datapath's source it was decided. */
-  readonly sourceFile: string;
-  readonly sourceLine: number;
-  /** The local endpoint concerned, 0 when there is none. */
-  readonly endpointId: number;
-  /** 0 when not known. */
-  readonly sourceIdentity: number;
-  readonly destinationIdentity: number;
-  /** Device whose program speaks, 0 when unknown. */
-  readonly ifindex: number;
-  readonly flowHash: number;
-  readonly mark: number;
-  /** Bytes of the whole frame; `packet` may hold fewer. */
-  readonly packetBytes: number;
-  /** The captured beginning of the frame. */
-  readonly packet: Uint8Array;
-}
-
 /** What the node knows about numbers in events. */
 export interface EventLookups {
   /** Device name, undefined when it is gone. */
@@ -43,29 +18,31 @@ export interface EventLookups {
 }
 
 /** The destination's endpoint id: known where a packet goes towards a local endpoint, else 0. */
-function destinationEndpoint(event: DatapathEvent): number {
+export function destinationEndpoint(event: DatapathEvent): number {
   const towards = event.type === 'trace' ? event.code === TRACE_TO_ENDPOINT : event.direction === 'ingress';
   return towards ? event.endpointId : 0;
 }
 
 /** The source's endpoint id: known where a packet comes from a local endpoint, else 0. */
-function sourceEndpoint(event: DatapathEvent): number {
+export function sourceEndpoint(event: DatapathEvent): number {
   if (event.type === 'trace' && event.code === TRACE_FROM_ENDPOINT) return event.endpointId;
   const from = event.direction === 'egress' && destinationEndpoint(event) === 0;
   return from ? event.endpointId : 0;
 }
 
 /** The device by name where it still has one; 0 stays 0. */
-function ifText(event: DatapathEvent, lookups: EventLookups): string {
+export function ifText(event: DatapathEvent, lookups: EventLookups): string {
   return event.ifindex === 0 ? '0' : (lookups.ifname(event.ifindex) ?? String(event.ifindex));
 }
 
-/** Only a packet delivered to an endpoint shows where it came from; elsewhere Cilium prints zeros. */
-function originalIp(event: DatapathEvent, packet: Dissection): string {
-  return (event.code === TRACE_TO_ENDPOINT ? packet.ip?.source : undefined) ?? '0.0.0.0';
+/** Who sent it before it was translated; of what is delivered to an endpoint always, elsewhere zeros, as Cilium prints. */
+export function originalIp(event: DatapathEvent, packet: Dissection): string {
+  return (
+    event.originalSource ?? (event.code === TRACE_TO_ENDPOINT ? packet.ip?.source : undefined) ?? '0.0.0.0'
+  );
 }
 
-function identitiesText(event: DatapathEvent, lookups: EventLookups): string {
+export function identitiesText(event: DatapathEvent, lookups: EventLookups): string {
   return `identity ${lookups.identityText(event.sourceIdentity)}->${lookups.identityText(event.destinationIdentity)}`;
 }
 
@@ -80,7 +57,8 @@ export function formatEvent(event: DatapathEvent, lookups: EventLookups): string
     return `xx drop (${reasonText(event.code)}) ${flow} to endpoint ${destinationEndpoint(event)}, ifindex ${event.ifindex}, ${place}, , ${identities}: ${summary}`;
   }
   const point = tracePointText(event.code, event.endpointId);
-  return `${point} ${flow} , ${identities} state unknown ifindex ${ifText(event, lookups)} orig-ip ${originalIp(event, packet)}: ${summary}`;
+  const service = event.frontend ? ` (service ${event.frontend})` : '';
+  return `${point} ${flow} , ${identities} state ${event.flowState} ifindex ${ifText(event, lookups)} orig-ip ${originalIp(event, packet)}: ${summary}${service}`;
 }
 
 /** Layers as Cilium's JSON has them: texts for layers 2 to 4. */
@@ -127,29 +105,11 @@ export function eventToJson(
   }
   return {
     type: 'trace',
-    state: 'unknown',
+    state: event.flowState,
     observationPoint: tracePointName(event.code),
     traceSummary: tracePointText(event.code, event.endpointId),
     origIP: originalIp(event, packet),
+    ...(event.frontend ? { service: event.frontend } : {}),
     ...common,
   };
-}
-
-/** What a client wants to see; absent means all. `from`, `to` and `related` are endpoint ids. */
-export interface EventFilter {
-  readonly types?: readonly string[];
-  readonly from?: readonly number[];
-  readonly to?: readonly number[];
-  readonly related?: readonly number[];
-}
-
-/** Whether an event passes a filter. Every condition given must hold. Pure. */
-export function eventMatches(event: DatapathEvent, filter: EventFilter): boolean {
-  if (filter.types !== undefined && filter.types.length > 0 && !filter.types.includes(event.type))
-    return false;
-  const asks = (ids: readonly number[] | undefined): ids is readonly number[] =>
-    ids !== undefined && ids.length > 0;
-  if (asks(filter.from) && !filter.from.includes(sourceEndpoint(event))) return false;
-  if (asks(filter.to) && !filter.to.includes(destinationEndpoint(event))) return false;
-  return !asks(filter.related) || filter.related.includes(event.endpointId);
 }

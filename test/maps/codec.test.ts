@@ -50,6 +50,20 @@ roundTrips(
 );
 roundTrips('metrics_value', abi.metricsValueCodec, fc.record({ packets: u64, bytes: u64 }));
 roundTrips(
+  'sock_event',
+  abi.sockEventCodec,
+  fc.record({
+    timeNs: u64,
+    type: u8,
+    code: u8,
+    l4Proto: u8,
+    port: u16,
+    address: u32,
+    cgroupId: u64,
+    socketCookie: u64,
+  }),
+);
+roundTrips(
   'event',
   abi.eventCodec,
   fc.record({
@@ -66,7 +80,11 @@ roundTrips(
     flowHash: u32,
     mark: u32,
     packetBytes: u32,
-    capturedBytes: u32,
+    capturedBytes: u16,
+    ctState: u8,
+    originalSource: u32,
+    frontend: u32,
+    frontendPort: u16,
     packet: bytes(128),
   }),
 );

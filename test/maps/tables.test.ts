@@ -2,8 +2,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import { formatIpv4 } from '../../src/base/addr.ts';
 import { formatMac } from '../../src/base/mac.ts';
-import { eventCodec, metricsKeyCodec, metricsValueCodec } from '../../src/maps/abi.gen.ts';
-import { decodeEvent } from '../../src/maps/events.ts';
+import { eventCodec, metricsKeyCodec, metricsValueCodec, sockEventCodec } from '../../src/maps/abi.gen.ts';
+import { decodeEvent, decodeSocketEvent } from '../../src/maps/events.ts';
 import { metricsMap } from '../../src/maps/metrics.ts';
 import {
   allowAllKey,
@@ -178,18 +178,50 @@ test('events: the captured part of the packet, and nothing of kinds not known', 
     mark: 0xf00,
     packetBytes: 1500,
     capturedBytes: 60,
+    ctState: 3,
+    originalSource: 0x0af40107,
+    frontend: 0x0a600001,
+    frontendPort: 443,
     packet: Uint8Array.from({ length: 128 }, (_, i) => i),
   };
-  const { capturedBytes: _, ...same } = event;
+  const { capturedBytes: _, ctState: __, frontendPort: ___, ...same } = event;
   t.deepEqual(decodeEvent(eventCodec.write(event)), {
     ...same,
     type: 'drop',
     direction: 'egress',
     sourceFile: 'arp.h',
+    flowState: 'reply',
+    originalSource: '10.244.1.7',
+    frontend: '10.96.0.1:443',
     packet: event.packet.slice(0, 60),
   });
+  const plain = decodeEvent(eventCodec.write({ ...event, ctState: 9, originalSource: 0, frontend: 0 }))!;
+  t.is(plain.flowState, 'unknown');
+  t.false('originalSource' in plain || 'frontend' in plain);
   t.is(decodeEvent(eventCodec.write({ ...event, type: 4 }))!.type, 'trace');
   t.is(decodeEvent(eventCodec.write({ ...event, type: 77 })), undefined);
   t.is(decodeEvent(new Uint8Array(8)), undefined);
   t.is(decodeEvent(eventCodec.write({ ...event, capturedBytes: 9999 }))!.packet.length, 128);
+  const socket = {
+    timeNs: 5n,
+    type: 7,
+    code: 2,
+    l4Proto: 17,
+    port: 53,
+    address: 0x0a600001,
+    cgroupId: 9n,
+    socketCookie: 8n,
+  };
+  t.is(decodeEvent(sockEventCodec.write(socket)), undefined);
+  t.is(decodeSocketEvent(eventCodec.write(event)), undefined);
+  t.deepEqual(decodeSocketEvent(sockEventCodec.write(socket)), {
+    type: 'trace-sock',
+    timeNs: 5n,
+    point: 'post-xlate-fwd',
+    l4Proto: 17,
+    port: 53,
+    address: '10.96.0.1',
+    cgroupId: 9n,
+    socketCookie: 8n,
+  });
 });

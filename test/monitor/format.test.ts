@@ -1,12 +1,14 @@
 import test from 'ava';
 import { DropReason, TracePoint } from '../../src/maps/abi.gen.ts';
-import type { DatapathEvent as DecodedEvent } from '../../src/maps/events.ts';
+import type { DatapathEvent, SocketEvent } from '../../src/maps/events.ts';
 import {
-  type DatapathEvent,
   eventMatches,
   eventToJson,
   formatEvent,
+  formatSocketEvent,
+  formatVerbose,
   reasonText,
+  socketEventToJson,
 } from '../../src/monitor/index.ts';
 import { tracePointName } from '../../src/monitor/reasons.ts';
 import { arp, icmp, ipv4, tcp } from './frames.ts';
@@ -17,10 +19,7 @@ const lookups = {
   identityText: (id: number) => names[id] ?? String(id),
 };
 
-/** What the maps layer decodes must be what is formatted here. */
-const decoded = (event: DecodedEvent): DatapathEvent => event;
-
-const base: DatapathEvent = decoded({
+const base: DatapathEvent = {
   type: 'trace',
   code: 0,
   timeNs: 5n,
@@ -33,15 +32,85 @@ const base: DatapathEvent = decoded({
   ifindex: 11,
   flowHash: 0x3000e251,
   mark: 0,
+  flowState: 'unknown',
   packetBytes: 74,
   packet: ipv4({ source: '172.20.0.9', destination: '172.20.0.3', l4Proto: 6 }, tcp(41996, 8080, 2)),
-});
+};
 
 test('a delivery, as in the sample', t => {
   t.is(
     formatEvent(base, lookups),
     '-> endpoint 235 flow 0x3000e251 , identity 5118->3761 state unknown ifindex lxcd4c5e765631e orig-ip 172.20.0.9: 172.20.0.9:41996 -> 172.20.0.3:8080 tcp SYN',
   );
+});
+
+test('what was translated: whose it was, the service, and where in its flow', t => {
+  const masqueraded: DatapathEvent = {
+    ...base,
+    code: 11,
+    ifindex: 2,
+    flowState: 'established',
+    originalSource: '172.20.2.229',
+  };
+  t.regex(
+    formatEvent(masqueraded, lookups),
+    /^-> network .* state established ifindex eth0 orig-ip 172\.20\.2\.229: 172\.20\.0\.9:41996 -> /,
+  );
+  const served: DatapathEvent = { ...base, flowState: 'new', frontend: '10.96.0.1:80' };
+  t.regex(
+    formatEvent(served, lookups),
+    / state new ifindex \S+ orig-ip 172\.20\.0\.9: .* -> 172\.20\.0\.3:8080 tcp SYN \(service 10\.96\.0\.1:80\)$/,
+  );
+  t.like(eventToJson({ ...served, originalSource: '192.168.10.1' }, lookups), {
+    state: 'new',
+    origIP: '192.168.10.1',
+    service: '10.96.0.1:80',
+  });
+});
+
+test('the packet below its line: layers, or bytes', t => {
+  const event: DatapathEvent = { ...base, flowState: 'reply' };
+  const [ruler, facts, summary, ethernet, ip, l4, ...more] = formatVerbose(event, lookups, false).split('\n');
+  t.regex(ruler!, /^-{78}$/);
+  t.is(
+    facts,
+    'MARK 0x3000e251 FROM 0 to-endpoint: 74 bytes (54 captured), state reply, interface lxcd4c5e765631e, identity 5118->3761, orig-ip 172.20.0.9, to endpoint 235',
+  );
+  t.is(summary, '172.20.0.9:41996 -> 172.20.0.3:8080 tcp SYN');
+  t.regex(ethernet!, /^Ethernet\t\{SrcMAC=.* EthernetType=0x0800\}$/);
+  t.regex(ip!, /^IPv4\t\{SrcIP=172\.20\.0\.9 DstIP=172\.20\.0\.3 TTL=64 /);
+  t.is(l4, 'TCP\t{SrcPort=41996 DstPort=8080 Flags=SYN}');
+  t.deepEqual(more, []);
+  const hex = formatVerbose(
+    { ...event, packet: Uint8Array.from({ length: 18 }, (_, i) => 0x40 + i) },
+    lookups,
+    true,
+  );
+  t.deepEqual(hex.split('\n').slice(2), [
+    '00000000  40 41 42 43 44 45 46 47  48 49 4a 4b 4c 4d 4e 4f  |@ABCDEFGHIJKLMNO|',
+    '00000010  50 51                                             |PQ|',
+  ]);
+});
+
+test('a socket that asks for a service', t => {
+  const event: SocketEvent = {
+    type: 'trace-sock',
+    timeNs: 5n,
+    point: 'pre-xlate-fwd',
+    l4Proto: 6,
+    address: '10.96.0.1',
+    port: 80,
+    cgroupId: 2n ** 63n,
+    socketCookie: 7n,
+  };
+  t.is(
+    formatSocketEvent(event),
+    '[pre-xlate-fwd] cgroup_id: 9223372036854775808 sock_cookie: 7, dst [10.96.0.1]:80 tcp',
+  );
+  t.like(socketEventToJson(event), { type: 'trace-sock', dstIP: '10.96.0.1', dstPort: 80, sockCookie: '7' });
+  t.true(eventMatches(event, { types: ['trace-sock'] }));
+  t.false(eventMatches(event, { types: ['trace'] }));
+  t.false(eventMatches(event, { related: [7] }), 'it is no endpoint that asks');
 });
 
 test('a drop, as in the sample', t => {

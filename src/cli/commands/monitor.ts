@@ -10,6 +10,8 @@ interface MonitorOptions extends AgentOptions {
   to?: number[];
   relatedTo?: number[];
   json?: boolean;
+  verbose?: boolean;
+  hex?: boolean;
 }
 
 function collectTypes(value: string, earlier: MonitorType[] = []): MonitorType[] {
@@ -45,6 +47,8 @@ export function addMonitor(program: Command): void {
     .option('--from <ids>', 'only from these endpoints', collectIds)
     .option('--to <ids>', 'only to these endpoints', collectIds)
     .option('--related-to <ids>', 'only from or to these endpoints', collectIds)
+    .option('-v, --verbose', "with the packet's layers")
+    .option('--hex', "with the packet's bytes")
     .option('-j, --json', 'the same as -o json')
     .option('-o, --output <format>', 'json: one object a line')
     .action(async (_: unknown, command: Command) => {
@@ -60,6 +64,7 @@ export function addMonitor(program: Command): void {
         ...(given.from && { from: given.from }),
         ...(given.to && { to: given.to }),
         ...(given.relatedTo && { related: given.relatedTo }),
+        ...(given.hex ? { packets: 'hex' } : given.verbose ? { packets: 'layers' } : {}),
       };
       // Printed when the agent is listening, so that a script knows from when on nothing is missed.
       const onOpen = async (): Promise<void> => {
