@@ -34,6 +34,8 @@ iproute2|shows devices and routes in the lab
 iputils-ping|sends the demo'\''s pings
 tcpdump|shows packets in the lab
 iperf3|measures throughput in the lab
+iptables|writes the rules of kube-proxy that the bench compares services with
+nftables|writes those of its other mode
 strace|kills an agent at a chosen system call in tests
 curl|sends the demo'\''s requests
 util-linux|enters namespaces (nsenter, unshare)

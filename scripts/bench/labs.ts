@@ -85,6 +85,25 @@ export class BenchLab {
     await Promise.all(nodes.map(node => this.run('lab', 'node', 'start', node)));
   }
 
+  /**
+   * Puts a host that is no node beside a node, at the other end of its device in place of the lab's bridge, so that what
+   * comes from outside costs what it costs elsewhere. @returns where that host is
+   */
+  async joinOutside(node: string, netns: string): Promise<Place> {
+    const outside = { netns, cgroup: '', address: '192.168.10.1' };
+    await this.run('lab', 'node', 'stop', node);
+    const inside = netnsOf(this.pid('node', node));
+    ip(inside, ['link del eth0', `link add eth0 type veth peer name eth0 netns ${netns}`]);
+    ip(netns, [`addr add ${outside.address}/24 dev eth0`, 'link set eth0 up']);
+    ip(inside, [
+      'addr add 192.168.10.100/24 brd 192.168.10.255 dev eth0',
+      'link set eth0 up',
+      `route add default via ${outside.address}`,
+    ]);
+    await this.run('lab', 'node', 'start', node);
+    return outside;
+  }
+
   /** Adds pods that only pause, by name the node of each. Returns where they are, in the same order. */
   async pods(nodes: Readonly<Record<string, string>>): Promise<Place[]> {
     const names = Object.keys(nodes);

@@ -2,7 +2,7 @@
  * Measures the datapath and the agent beside what people would use instead, in interleaved rounds of one run: p50 of
  * short slices, client and server on one CPU, ratios within a round.
  *
- *   npm run bench [-- --quick] [--only ipam,scale,apiserver,traffic,ebpf,ipcache] [--cpu N] [--output FILE]
+ *   npm run bench [-- --quick] [--only ipam,scale,apiserver,traffic,ebpf,ipcache,services] [--cpu N] [--output FILE]
  *
  * Nothing of the machine is touched but namespaces, labs and files of the bench's own, which it takes away again.
  */
@@ -17,15 +17,18 @@ import { ipamCosts } from './ipam.ts';
 import { ipcacheCurve } from './ipcache.ts';
 import { BenchLab, pluginFolder } from './labs.ts';
 import { NetnsHost } from './netns.ts';
-import { Scratch, setUpPeers } from './peers.ts';
+import { type Peers, Scratch, setUpPeers } from './peers.ts';
 import { type Results, report } from './report.ts';
 import { interleave } from './rounds.ts';
 import { scaleCurve } from './scale.ts';
+import { serviceCosts } from './services/index.ts';
 import { connectionCases, type LabPods, roundTripCases, streamCases } from './traffic.ts';
 
-const PARTS = ['ipam', 'scale', 'apiserver', 'traffic', 'ebpf', 'ipcache'];
+const PARTS = ['ipam', 'scale', 'apiserver', 'traffic', 'ebpf', 'ipcache', 'services'];
 /** Parts that need no lab. */
 const ALONE = ['ipam', 'scale', 'apiserver'];
+/** Parts that need the three labs of the datapath's ways. */
+const WAYS = ['traffic', 'ebpf', 'ipcache'];
 
 const NATIVE = [
   'routingMode=native',
@@ -49,6 +52,8 @@ const FULL = {
   entries: [1_000, 10_000, 100_000],
   nodes: 5_000,
   serverMs: 10_000,
+  services: [10, 10_000],
+  changes: 200,
 };
 const QUICK = {
   rounds: 7,
@@ -62,6 +67,8 @@ const QUICK = {
   entries: [1_000, 10_000, 100_000],
   nodes: 1_000,
   serverMs: 3_000,
+  services: [10, 1_000],
+  changes: 50,
 };
 
 /** Above this load average the machine has other things to do than this. */
@@ -121,8 +128,35 @@ async function measure(
     });
   }
   if (only.every(part => ALONE.includes(part))) return;
-  say('three labs of two nodes (Host: BPF, Host: Legacy, VXLAN) and the peers');
+  say('the peers');
   const bare = await setUpPeers(plugins, scratch);
+  if (only.some(part => WAYS.includes(part))) await measureWays(results, size, only, cpu, bare);
+  if (!only.includes('services')) return;
+  say(`services: ${size.services.map(n => n.toLocaleString('en')).join(' and ')} of them`);
+  let seats: [string, string] | undefined;
+  const seatsOf = (pod: string): [string, string] => (seats ??= cgroups.asDeepAs(pod));
+  results.services = await serviceCosts(bare, seatsOf, {
+    ...counts,
+    sizes: size.services,
+    slice: slices,
+    packetRounds: size.packetRounds,
+    changes: size.changes,
+    pair,
+    values: BPF,
+  });
+}
+
+/** What is measured on the three ways of the datapath, beside the peers. */
+async function measureWays(
+  results: Results,
+  size: typeof FULL,
+  only: readonly string[],
+  cpu: number,
+  bare: Peers,
+): Promise<void> {
+  const counts = { rounds: size.rounds, extraRounds: size.extraRounds, progress };
+  const slices = { cpu, milliseconds: size.sliceMs };
+  say('three labs of two nodes (Host: BPF, Host: Legacy, VXLAN)');
   const [bpf, legacy, vxlan] = await Promise.all([
     pair('bpf', BPF),
     pair('legacy', LEGACY),

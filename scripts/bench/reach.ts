@@ -1,5 +1,6 @@
 import type { Results } from './report.ts';
 import type { Outcome } from './rounds.ts';
+import { serviceFigures } from './services/reach.ts';
 import { isNoisy, NOISY_CALLS } from './stats.ts';
 
 /** One figure that the project wants to reach, and where it stands. */
@@ -13,7 +14,7 @@ export interface ReachRow {
 }
 
 /** A bound and the value that is held against it; undefined when this run did not measure it. */
-interface Figure {
+export interface Figure {
   figure: string;
   unit: string;
   digits: number;
@@ -172,6 +173,7 @@ function figures(results: Results): Figure[] {
       value: scale?.away.milliseconds,
       peers: 'Cilium 30 s',
     },
+    ...serviceFigures(results.services),
   ];
 }
 

@@ -5,6 +5,7 @@ import type { IpcachePoint } from './ipcache.ts';
 import { reachRows } from './reach.ts';
 import type { Outcome } from './rounds.ts';
 import type { ScaleResult } from './scale.ts';
+import type { ServicesResult } from './services/index.ts';
 import { isNoisy, NOISY_CALLS } from './stats.ts';
 
 /** All that a run found; also what `--output` writes. */
@@ -20,6 +21,7 @@ export interface Results {
   stream?: Outcome[];
   packetTimes?: Record<'same' | 'native' | 'vxlan', PacketTime>;
   ipcache?: IpcachePoint[];
+  services?: ServicesResult;
 }
 
 /** Columns as wide as their widest cell; the first left, the others right. Pure. */
@@ -51,7 +53,53 @@ function outcomes(title: string, unit: string, all: readonly Outcome[]): string 
   return `\n${title}\n${table(head, rows)}`;
 }
 
-function packetTimes(times: NonNullable<Results['packetTimes']>): string {
+function servicesTables(services: ServicesResult): string {
+  const { points, programs, roundTrip, packetTimes: times, packetCosts, programming, change } = services;
+  const connects = points.map(({ services: count, connect }) =>
+    outcomes(`The connect call, ${count.toLocaleString('en')} services`, 'µs', connect),
+  );
+  const costs = packetCosts.map(({ title, requestNs, replyNs }) => [
+    title,
+    fixed(requestNs.p50, 0),
+    fixed(replyNs.p50, 0),
+    fixed((requestNs.p50 + replyNs.p50) / 2, 0),
+  ]);
+  const count = programming.services.toLocaleString('en');
+  const tables = [
+    [`${count} services into empty maps`, fixed(programming.allMs.p50), fixed(programming.allMs.max)],
+    [
+      'one backend replaced, in the tables',
+      fixed(programming.changeMs.p50, 2),
+      fixed(programming.changeMs.max),
+    ],
+    ['one endpoint, from the event to the map', fixed(change.fromEventMs.p50), fixed(change.fromEventMs.max)],
+    [
+      'one endpoint, from the request to the map',
+      fixed(change.fromRequestMs.p50),
+      fixed(change.fromRequestMs.max),
+    ],
+    ...points.flatMap(({ services: n, rulesMs }) =>
+      Object.entries(rulesMs).map(([family, ms]) => [
+        `${n.toLocaleString('en')} services as rules, ${programs[family as keyof typeof programs]}`,
+        fixed(ms),
+        '',
+      ]),
+    ),
+  ];
+  const memory = points.map(p => `${fixed(p.agentMemoryMb, 0)} MB with ${p.services.toLocaleString('en')}`);
+  return [
+    ...connects,
+    outcomes('Round trip with policies, conntrack, masquerade and services on', 'µs', roundTrip),
+    packetTimes(times),
+    "\ncil_from_container on made-up packets between two pods of a node (the kernel's counting included)\n",
+    table(['', 'request ns', 'reply ns', 'mean'], costs),
+    '\nProgramming services\n',
+    table(['', 'p50 ms', 'highest'], tables),
+    `  agent: ${memory.join(', ')}\n`,
+  ].join('');
+}
+
+function packetTimes(times: Partial<NonNullable<Results['packetTimes']>>): string {
   const names = { same: 'same node', native: 'across, native', vxlan: 'across, VXLAN' };
   const rows = Object.entries(times).map(([way, { totalNs, perRunNs }]) => [
     names[way as keyof typeof names],
@@ -164,6 +212,7 @@ export function report(results: Results): string {
     results.ipam ? ipamTable(results.ipam) : '',
     results.scale ? scaleTables(results.scale) : '',
     results.ipcache ? ipcacheTable(results.ipcache) : '',
+    results.services ? servicesTables(results.services) : '',
     results.apiserver ? apiserverTable(results.apiserver) : '',
     noisyLine(results),
     '\nptp, bridge and kernel VXLAN run without any firewall rule, service or conntrack: they are flattered.\n',

@@ -6,28 +6,34 @@ import type { Peers, PodPlaces } from './peers.ts';
 import type { Case } from './rounds.ts';
 import { median } from './stats.ts';
 
-/** rr: one byte there and back; crr: with a connection of its own; stream: as much as goes. */
-export type Mode = 'rr' | 'crr' | 'stream';
+/** rr: one byte there and back; crr: with a connection of its own; connect: of that the call; stream: as much as goes. */
+export type Mode = 'rr' | 'crr' | 'connect' | 'stream';
 
 /** How slices are taken. */
 export interface SliceOptions {
   readonly cpu: number;
   readonly milliseconds: number;
+  /** What the client asks for instead of the server's own address: a service, with the backends `SLICE_PORTS`. */
+  readonly frontend?: { readonly address: string; readonly port: number };
 }
+
+/** Where servers of a slice with a frontend listen. */
+export const SLICE_PORTS = [8080, 8081] as const;
 
 const run = promisify(execFile);
 
 /** One slice of traffic: µs of the middle transaction, or Mbit/s of a stream. @throws Error with what stopped it */
 export async function slice(mode: Mode, from: Place, to: Place, options: SliceOptions): Promise<number> {
-  const { cpu, milliseconds } = options;
-  const where = [to.address, from.netns, to.netns, from.cgroup, to.cgroup];
+  const { cpu, milliseconds, frontend } = options;
+  const where = [frontend?.address ?? to.address, from.netns, to.netns, from.cgroup, to.cgroup];
+  if (frontend) where.push(`${frontend.port}`, `${SLICE_PORTS[0]}`);
   try {
     const { stdout } = await run(compiled('slice'), [mode, `${cpu}`, `${milliseconds}`, ...where]);
     const result = JSON.parse(stdout) as { p50Ns?: number; mbps?: number };
     return result.mbps ?? result.p50Ns! / 1000;
   } catch (error) {
     const why = (error as { stderr?: string }).stderr?.trim() || String(error);
-    throw new Error(`${mode} to ${to.address}: ${why}`);
+    throw new Error(`${mode} to ${frontend?.address ?? to.address}: ${why}`);
   }
 }
 

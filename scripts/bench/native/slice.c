@@ -3,10 +3,13 @@
  * One slice of traffic between two network namespaces, client and server on one CPU, nothing but system calls in the
  * measured path.
  *
- *   bench-slice rr|crr|stream CPU MILLISECONDS ADDRESS CLIENT_NETNS SERVER_NETNS [CLIENT_CGROUP SERVER_CGROUP]
+ *   bench-slice rr|crr|connect|stream CPU MILLISECONDS ADDRESS CLIENT_NETNS SERVER_NETNS
+ *               [CLIENT_CGROUP SERVER_CGROUP [PORT SERVER_PORT]]
  *
  * rr: one byte there and back on one connection; crr: the same with a connection of its own, reset at the end;
- * stream: as many bytes as go. Prints one line of JSON: {"samples":N,"p10Ns":…,"p50Ns":…,"p90Ns":…} or {"mbps":…}.
+ * connect: of such a connection the connect call alone; stream: as many bytes as go. Prints one line of JSON:
+ * {"samples":N,"p10Ns":…,"p50Ns":…,"p90Ns":…} or {"mbps":…}. With ports the client asks for ADDRESS:PORT, which may be
+ * a service's, and servers listen on SERVER_PORT and the port after it: a service with two backends has both.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -33,6 +36,7 @@
 enum mode {
 	MODE_RR,
 	MODE_CRR,
+	MODE_CONNECT,
 	MODE_STREAM
 };
 
@@ -107,13 +111,14 @@ static void swallow(int fd)
 }
 
 /* Ends with its parent, or when the connection does. */
-static void serve(enum mode mode, int tell)
+static void serve(enum mode mode, int tell, uint16_t port)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
 	socklen_t length = sizeof(address);
 	int listener = tcp_socket(mode);
 	int one = 1;
 
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(listener, (struct sockaddr *)&address, length) || listen(listener, 16) ||
 	    getsockname(listener, (struct sockaddr *)&address, &length))
 		die("listen");
@@ -133,12 +138,15 @@ static void serve(enum mode mode, int tell)
 	}
 }
 
-static int connect_to(enum mode mode, const struct sockaddr_in *server)
+/* Returns the connection, and how long the call took. */
+static int connect_to(enum mode mode, const struct sockaddr_in *server, uint64_t *took_ns)
 {
 	int fd = tcp_socket(mode);
+	uint64_t before = now_ns();
 
 	if (connect(fd, (const struct sockaddr *)server, sizeof(*server)))
 		die("connect");
+	*took_ns = now_ns() - before;
 	return fd;
 }
 
@@ -150,20 +158,24 @@ static void round_trip(int fd)
 		die("round trip");
 }
 
-static void transaction(enum mode mode, const struct sockaddr_in *server, int connected)
+/* Returns the nanoseconds that are measured. */
+static uint64_t transaction(enum mode mode, const struct sockaddr_in *server, int connected)
 {
 	/* Reset instead of TIME_WAIT: a slice opens thousands, and ports must not run out. */
 	struct linger reset = { .l_onoff = 1 };
+	uint64_t before = now_ns(), connect_ns;
 	int fd;
 
 	if (mode == MODE_RR) {
 		round_trip(connected);
-		return;
+		return now_ns() - before;
 	}
-	fd = connect_to(mode, server);
+	fd = connect_to(mode, server, &connect_ns);
+	/* In every mode: the server gets its turn, so that connections do not queue up before it. */
 	round_trip(fd);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(fd);
+	return mode == MODE_CONNECT ? connect_ns : now_ns() - before;
 }
 
 static int ascending(const void *a, const void *b)
@@ -175,20 +187,16 @@ static int ascending(const void *a, const void *b)
 
 static void measure_latency(enum mode mode, const struct sockaddr_in *server, uint64_t for_ns)
 {
-	int fd = mode == MODE_RR ? connect_to(mode, server) : -1;
-	uint64_t end, before, after;
+	uint64_t end, unused;
+	int fd = mode == MODE_RR ? connect_to(mode, server, &unused) : -1;
 	size_t count = 0;
 
 	for (int i = 0; i < WARM_UP; i++)
 		transaction(mode, server, fd);
-	before = now_ns();
-	end = before + for_ns;
+	end = now_ns() + for_ns;
 	do {
-		transaction(mode, server, fd);
-		after = now_ns();
-		samples[count++] = (uint32_t)(after - before);
-		before = after;
-	} while (after < end && count < MAX_SAMPLES);
+		samples[count++] = (uint32_t)transaction(mode, server, fd);
+	} while (now_ns() < end && count < MAX_SAMPLES);
 	qsort(samples, count, sizeof(samples[0]), ascending);
 	printf("{\"samples\":%zu,\"p10Ns\":%u,\"p50Ns\":%u,\"p90Ns\":%u}\n", count,
 	       samples[count / 10], samples[count / 2], samples[count * 9 / 10]);
@@ -196,9 +204,11 @@ static void measure_latency(enum mode mode, const struct sockaddr_in *server, ui
 
 static void measure_stream(const struct sockaddr_in *server, uint64_t for_ns)
 {
-	int fd = connect_to(MODE_STREAM, server);
-	uint64_t begin = now_ns(), bytes = 0;
+	uint64_t begin, bytes = 0;
+	int fd = connect_to(MODE_STREAM, server, &begin);
 	char byte;
+
+	begin = now_ns();
 
 	while (now_ns() - begin < for_ns) {
 		ssize_t written = write(fd, buffer, sizeof(buffer));
@@ -214,19 +224,54 @@ static void measure_stream(const struct sockaddr_in *server, uint64_t for_ns)
 	printf("{\"mbps\":%.1f}\n", (double)bytes * 8e3 / (double)(now_ns() - begin));
 }
 
+/* Starts a server in its namespace; its port is what it tells, when it listens. */
+static pid_t start_server(enum mode mode, const char *netns, const char *cgroup, int tell,
+			  uint16_t port)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		enter(netns, cgroup);
+		serve(mode, tell, port);
+	}
+	return child;
+}
+
+static void end_server(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+static in_port_t heard_port(int from)
+{
+	in_port_t port;
+
+	if (read(from, &port, sizeof(port)) != sizeof(port)) {
+		fprintf(stderr, "the server did not start\n");
+		exit(1);
+	}
+	return port;
+}
+
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "rr", "crr", "stream" };
+	static const char *const names[] = { "rr", "crr", "connect", "stream" };
 	struct sockaddr_in server = { .sin_family = AF_INET };
 	enum mode mode = MODE_RR;
+	uint16_t port = 0;
 	uint64_t for_ns;
 	cpu_set_t cpus;
-	pid_t child;
-	int tell[2];
+	pid_t children[2];
+	int tell[2], count = 1;
 
-	if (argc != 7 && argc != 9) {
-		fprintf(stderr, "usage: bench-slice rr|crr|stream CPU MS ADDRESS CLIENT_NETNS "
-				"SERVER_NETNS [CLIENT_CGROUP SERVER_CGROUP]\n");
+	if (argc != 7 && argc != 9 && argc != 11) {
+		fprintf(stderr,
+			"usage: bench-slice rr|crr|connect|stream CPU MS ADDRESS CLIENT_NETNS "
+			"SERVER_NETNS [CLIENT_CGROUP SERVER_CGROUP [PORT SERVER_PORT]]\n");
 		return 2;
 	}
 	while (mode < MODE_STREAM && strcmp(argv[1], names[mode]))
@@ -236,6 +281,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s is no IPv4 address\n", argv[4]);
 		return 2;
 	}
+	if (argc == 11) {
+		port = (uint16_t)atoi(argv[10]);
+		count = 2;
+	}
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(argv[2]), &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
@@ -243,26 +292,21 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (pipe2(tell, O_CLOEXEC))
 		die("pipe");
-	child = fork();
-	if (child < 0)
-		die("fork");
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		enter(argv[6], argc == 9 ? argv[8] : NULL);
-		serve(mode, tell[1]);
-	}
+	for (int i = 0; i < count; i++)
+		children[i] = start_server(mode, argv[6], argc > 7 ? argv[8] : NULL, tell[1],
+					   (uint16_t)(port ? port + i : 0));
 	close(tell[1]);
-	enter(argv[5], argc == 9 ? argv[7] : NULL);
-	if (read(tell[0], &server.sin_port, sizeof(server.sin_port)) != sizeof(server.sin_port)) {
-		fprintf(stderr, "the server did not start\n");
-		return 1;
-	}
+	enter(argv[5], argc > 7 ? argv[7] : NULL);
+	for (int i = 0; i < count; i++)
+		server.sin_port = heard_port(tell[0]);
+	if (argc == 11)
+		server.sin_port = htons((uint16_t)atoi(argv[9]));
 	if (mode == MODE_STREAM)
 		measure_stream(&server, for_ns);
 	else
 		measure_latency(mode, &server, for_ns);
 	fflush(stdout);
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
+	for (int i = 0; i < count; i++)
+		end_server(children[i]);
 	return 0;
 }
