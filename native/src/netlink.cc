@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Route netlink sockets. Messages are built and read in TypeScript; here bytes go back and forth. */
+/* Netlink sockets. Messages are built and read in TypeScript; here bytes go back and forth. */
 #include <cerrno>
 #include <memory>
 #include <set>
@@ -34,9 +34,9 @@ static void SetOption(int fd, int level, int option, int value, const char *name
 		throw Refused(errno, "configure", std::string("netlink socket: ") + name);
 }
 
-static SharedFd OpenSocket(const std::vector<uint32_t> &groups)
+static SharedFd OpenSocket(const std::vector<uint32_t> &groups, int protocol = NETLINK_ROUTE)
 {
-	SharedFd fd = Own(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "open",
+	SharedFd fd = Own(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), "open",
 			  "netlink socket");
 	SetOption(fd->get(), SOL_NETLINK, NETLINK_EXT_ACK, 1, "NETLINK_EXT_ACK");
 	SetOption(fd->get(), SOL_NETLINK, NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK");
@@ -64,8 +64,10 @@ static Napi::Value NetlinkOpen(const Napi::CallbackInfo &info)
 	Napi::Array list = info[0].As<Napi::Array>();
 	for (uint32_t i = 0; i < list.Length(); i++)
 		groups.push_back(Uint32Of(list.Get(i), "netlink group"));
+	uint32_t protocol = IsNothing(info[2]) ? static_cast<uint32_t>(NETLINK_ROUTE)
+					       : Uint32Of(info[2], "netlink protocol");
 	SharedFd fd;
-	RunInNetns(NetnsOf(info[1]), [&] { fd = OpenSocket(groups); });
+	RunInNetns(NetnsOf(info[1]), [&] { fd = OpenSocket(groups, protocol); });
 	return Handle::New(info.Env(), Kind::kSocket, fd);
 }
 

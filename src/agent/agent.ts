@@ -25,6 +25,7 @@ import { cgroup2At, findCgroup2Root } from '../kernel/cgroup.ts';
 import { useProcfs } from '../kernel/netns.ts';
 import type { ServiceNotifier } from '../kernel/notify.ts';
 import { type Link, Rtnetlink } from '../kernel/rtnetlink.ts';
+import { socketMap } from '../maps/services.ts';
 import { learnNode, type NodeIdentity } from './bootstrap.ts';
 import { ClusterView } from './cluster-view.ts';
 import { CniHandler } from './cni.ts';
@@ -52,6 +53,7 @@ import { checkPrivileges, preflight, refuseOverlap } from './preflight.ts';
 import { addPublishing } from './publishing.ts';
 import { becomeReady } from './ready.ts';
 import { ServiceSync } from './services.ts';
+import { StaleSockets } from './stale-sockets.ts';
 
 const QUEUE_INTERVAL_MS = 5_000;
 
@@ -258,6 +260,13 @@ export class Agent {
       new ServiceSync({
         view,
         table: datapath.services,
+        sockets: new StaleSockets({
+          table: datapath.services,
+          translations: socketMap(datapath.programs.map('cilium_lb4_reverse_sk')),
+          podNetns: () => store.list().map(({ netns }) => netns),
+          controllers,
+          log: log.for('services'),
+        }),
         node: {
           name: node.name,
           addresses: [...new Set(serviceDevices.flatMap(device => device.addresses))],

@@ -6,10 +6,13 @@ import type { Service } from '../model/types.ts';
 import { ServiceCatalog, type ServiceNode } from '../service/index.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { ServiceHealthServers } from './service-health.ts';
+import type { StaleSockets } from './stale-sockets.ts';
 
 export interface ServiceSyncDeps {
   view: ClusterView;
   table: ServiceTable;
+  /** Told when the table is whole. */
+  sockets: Pick<StaleSockets, 'all'>;
   node: ServiceNode;
   controllers: ControllerSet;
   log: Logger;
@@ -65,13 +68,14 @@ export class ServiceSync {
 
   /** Writes all that is known as soon as that is all there is; from then on what nobody wants goes. */
   first(): void {
-    const { view, table, log } = this.#deps;
+    const { view, table, sockets, log } = this.#deps;
     view
       .synced()
       .then(async () => {
         this.#whole = true;
         await this.#sync.trigger();
         table.allowPrune();
+        sockets.all();
         log.info('services are in the datapath', { ...table.entries });
       })
       .catch(error => {

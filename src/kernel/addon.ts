@@ -184,8 +184,11 @@ export interface NativeAddon {
 
   ringBufferOpen(map: Handle, batch: number, onSample: (data: Buffer) => void): NativeRingBuffer;
 
-  /** A netlink route socket with extended acks and strict checking; `groups` are multicast group numbers. */
-  netlinkOpen(groups: number[], netns?: NetnsRef): Handle;
+  /**
+   * A netlink socket with extended acks and strict checking; `groups` are multicast group numbers, `protocol` is
+   * NETLINK_ROUTE (0) when absent.
+   */
+  netlinkOpen(groups: number[], netns?: NetnsRef, protocol?: number): Handle;
   /** Sends a train of requests and resolves with everything received, once each request had its ack, error or done. */
   netlinkTransact(socket: Handle, train: Uint8Array): Promise<Buffer>;
   /**

@@ -10,6 +10,8 @@ import {
   lb4MaglevKeyCodec,
   lb4ReverseNatCodec,
   lb4ReverseNatKeyCodec,
+  lb4ReverseSkCodec,
+  lb4ReverseSkKeyCodec,
   lb4ServiceCodec,
   lb4SourceRangeCodec,
   lb4SourceRangeKeyCodec,
@@ -58,6 +60,20 @@ export interface MaglevKey {
   revNatIndex: number;
   /** `LbScope` */
   scope: number;
+}
+
+/** `cilium_lb4_reverse_sk`: a socket and the backend that it was given. */
+export interface SocketBackend {
+  socketCookie: bigint;
+  address: string;
+  port: number;
+}
+
+/** What the socket had asked for: the address as it was, one of several that a node port has for instance. */
+export interface SocketFrontend {
+  address: string;
+  port: number;
+  revNatIndex: number;
 }
 
 /** Entries of a Maglev table. */
@@ -123,6 +139,19 @@ const maglevShape: Shape<MaglevKey, Uint32Array> = {
   decodeValue: bytes => lb4MaglevCodec.read(bytes).backendId,
 };
 
+const socketShape: Shape<SocketBackend, SocketFrontend> = {
+  encodeKey: ({ address, ...same }) => lb4ReverseSkKeyCodec.write({ ...same, address: parseIpv4(address) }),
+  decodeKey: bytes => {
+    const { address, ...same } = lb4ReverseSkKeyCodec.read(bytes);
+    return { ...same, address: formatIpv4(address) };
+  },
+  encodeValue: ({ address, ...same }) => lb4ReverseSkCodec.write({ ...same, address: parseIpv4(address) }),
+  decodeValue: bytes => {
+    const { address, ...same } = lb4ReverseSkCodec.read(bytes);
+    return { ...same, address: formatIpv4(address) };
+  },
+};
+
 export const serviceMap = (map: RawMap): TypedMap<ServiceSlotKey, ServiceSlot> =>
   new TypedMap(map, slotShape);
 /** By backend id. */
@@ -134,3 +163,5 @@ export const sourceRangeMap = (map: RawMap): TypedMap<SourceRangeKey, boolean> =
   new TypedMap(map, sourceRangeShape);
 /** Values are backend ids, `MAGLEV_SIZE` of them. */
 export const maglevMap = (map: RawMap): TypedMap<MaglevKey, Uint32Array> => new TypedMap(map, maglevShape);
+export const socketMap = (map: RawMap): TypedMap<SocketBackend, SocketFrontend> =>
+  new TypedMap(map, socketShape);

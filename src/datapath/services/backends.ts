@@ -20,6 +20,8 @@ export class Backends {
   readonly #ids = new Ids();
   /** Backends that were in the map and that no group has named yet. */
   readonly #adopted: Map<number, BackendRecord>;
+  /** Told of each backend that goes, before the maps know. */
+  onRetired: (backend: HeldBackend) => void = () => {};
 
   /** @param adopted what is in the map; is kept, and changed */
   constructor(adopted: Map<number, BackendRecord>) {
@@ -118,6 +120,7 @@ export class Backends {
     this.#byId.delete(backend.id);
     this.#ids.free(backend.id);
     garbage.backends.push(backend.id);
+    this.onRetired(backend);
   }
 
   /** The number that a backend had in an earlier run, by the slots of its frontends. */

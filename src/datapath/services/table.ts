@@ -2,7 +2,7 @@ import { FimbriaError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Drift } from '../../base/reconcile.ts';
 import { LbScope, type ServiceSlotKey } from '../../maps/services.ts';
-import { Backends } from './backends.ts';
+import { Backends, type HeldBackend } from './backends.ts';
 import { Ids } from './ids.ts';
 import { adoptServices, type HeldFrontend } from './read.ts';
 import { repairServices } from './repair.ts';
@@ -186,6 +186,11 @@ export class ServiceTable {
     if (!this.#sweep) return;
     this.#sweep = false;
     repairServices(this.#maps, this.#expected(), true);
+  }
+
+  /** Tells of each backend that its group has lost, active or going, while `apply` is under way. One listener. */
+  onRetired(told: (backend: Readonly<HeldBackend>) => void): void {
+    this.#backends.onRetired = told;
   }
 
   close(): void {

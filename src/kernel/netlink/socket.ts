@@ -32,7 +32,7 @@ export function refused(reply: Reply, detail: Omit<ErrorDetail, 'code' | 'why'>)
 }
 
 /**
- * A route netlink socket that stays in the namespace it was opened in. Requests are answered in order;
+ * A netlink socket that stays in the namespace it was opened in. Requests are answered in order;
  * concurrent callers queue. The waiting happens on a thread of the pool, since the kernel may hold its lock
  * for long.
  */
@@ -45,8 +45,9 @@ export class NetlinkSocket {
     this.#handle = handle;
   }
 
-  static open(netns?: NetnsRef): NetlinkSocket {
-    return new NetlinkSocket(native().netlinkOpen([], netns));
+  /** @param protocol the kernel's number, NETLINK_ROUTE when absent */
+  static open(netns?: NetnsRef, protocol = 0): NetlinkSocket {
+    return new NetlinkSocket(native().netlinkOpen([], netns, protocol));
   }
 
   /**
