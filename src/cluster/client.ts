@@ -19,6 +19,7 @@ import type {
   UpdateOptions,
   WriteOptions,
 } from './types.ts';
+import { type SpokenVersion, SpokenVersions } from './versions.ts';
 
 export interface ClientOptions {
   /** Sent as User-Agent; its part before `/` is the field manager. */
@@ -60,6 +61,7 @@ export function createClient(config: ClusterConfig | string, options: ClientOpti
 class HttpClusterClient implements ClusterClient {
   readonly config: ClusterConfig;
   readonly #requests: Requests;
+  readonly #versions = new SpokenVersions(path => this.rawGet(path));
   readonly #manager: string;
   readonly #log: Logger;
   readonly #tuning: Partial<InformerTuning>;
@@ -82,10 +84,12 @@ class HttpClusterClient implements ClusterClient {
   async get<T extends KubeObject>(kind: string, name: string, namespace?: string): Promise<T> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, namespace);
-    return this.#requests.json('get', describe(known, ns, name), {
+    const spoken = await this.#versions.of(known);
+    const object = await this.#requests.json<T>('get', describe(known, ns, name), {
       method: 'GET',
-      path: resourcePath(known, ns, name),
+      path: resourcePath(known, ns, name, undefined, spoken.apiVersion),
     });
+    return fromServer(spoken, object);
   }
 
   async list<T extends KubeObject>(kind: string, options: ListOptions = {}): Promise<ListResult<T>> {
@@ -96,23 +100,29 @@ class HttpClusterClient implements ClusterClient {
     const known = kindOfObject(object as unknown as KubeObject);
     const ns = this.#namespace(known, object.metadata.namespace);
     const name = object.metadata.name ?? `${object.metadata.generateName ?? ''}*`;
-    return this.#requests.json('create', describe(known, ns, name), {
+    const spoken = await this.#versions.of(known);
+    const sent = toServer(spoken, object);
+    const made = await this.#requests.json<T>('create', describe(known, ns, name), {
       method: 'POST',
-      path: resourcePath(known, ns, undefined, undefined, apiVersion(object)) + this.#write(options),
-      body: JSON.stringify(object),
+      path: resourcePath(known, ns, undefined, undefined, apiVersion(sent)) + this.#write(options),
+      body: JSON.stringify(sent),
     });
+    return fromServer(spoken, made);
   }
 
   async update<T extends KubeObject>(object: T, options: UpdateOptions = {}): Promise<T> {
     const known = kindOfObject(object);
     const { name } = object.metadata;
     const ns = this.#namespace(known, object.metadata.namespace);
-    const path = resourcePath(known, ns, name, options.subresource, apiVersion(object));
-    return this.#requests.json('update', describe(known, ns, name), {
+    const spoken = await this.#versions.of(known);
+    const sent = toServer(spoken, object);
+    const path = resourcePath(known, ns, name, options.subresource, apiVersion(sent));
+    const made = await this.#requests.json<T>('update', describe(known, ns, name), {
       method: 'PUT',
       path: path + this.#write(options),
-      body: JSON.stringify(object),
+      body: JSON.stringify(sent),
     });
+    return fromServer(spoken, made);
   }
 
   async patch<T extends KubeObject>(
@@ -123,12 +133,15 @@ class HttpClusterClient implements ClusterClient {
   ): Promise<T> {
     const known = kindNamed(kind);
     const ns = this.#namespace(known, options.namespace);
-    return this.#requests.json('patch', describe(known, ns, name), {
+    const spoken = await this.#versions.of(known);
+    const path = resourcePath(known, ns, name, options.subresource, spoken.apiVersion);
+    const made = await this.#requests.json<T>('patch', describe(known, ns, name), {
       method: 'PATCH',
-      path: resourcePath(known, ns, name, options.subresource) + this.#write(options),
+      path: path + this.#write(options),
       body: JSON.stringify(patch),
       contentType: PATCH_TYPES[options.type ?? 'merge'],
     });
+    return fromServer(spoken, made);
   }
 
   async delete(kind: string, name: string, options: DeleteOptions = {}): Promise<boolean> {
@@ -141,10 +154,11 @@ class HttpClusterClient implements ClusterClient {
       ...(options.gracePeriodSeconds !== undefined && { gracePeriodSeconds: options.gracePeriodSeconds }),
       ...(options.propagationPolicy !== undefined && { propagationPolicy: options.propagationPolicy }),
     };
+    const { apiVersion: version } = await this.#versions.of(known);
     try {
       await this.#requests.json<Status>('delete', describe(known, ns, name), {
         method: 'DELETE',
-        path: resourcePath(known, ns, name),
+        path: resourcePath(known, ns, name, undefined, version),
         body: JSON.stringify(body),
       });
       return true;
@@ -186,12 +200,17 @@ class HttpClusterClient implements ClusterClient {
 
   informer<T extends KubeObject>(kind: string, options: InformerOptions<T> = {}): Informer<T> {
     const known = kindNamed(kind);
+    // A watch goes on from a list, in the version of that list.
+    let spoken: SpokenVersion = { apiVersion: known.apiVersion };
     const informer = new ListWatchInformer<T>({
       name: known.plural,
-      list: keep => this.#list<T, ReturnType<typeof keep>>(known, options, keep),
+      list: async keep => {
+        spoken = await this.#versions.of(known);
+        return this.#list<T, ReturnType<typeof keep>>(known, options, keep);
+      },
       watch: (resourceVersion, timeoutSeconds, signal) =>
-        this.#watch(known, options, resourceVersion, timeoutSeconds, signal),
-      whole: object => withKind(known, object),
+        this.#watch(known, options, spoken, { resourceVersion, timeoutSeconds }, signal),
+      whole: object => fromServer(spoken, withKind(known, object)),
       redact: text => this.#requests.redact(text),
       log: this.#log,
       onClose: () => this.#informers.delete(informer),
@@ -212,18 +231,21 @@ class HttpClusterClient implements ClusterClient {
   }
 
   async #list<T, R>(kind: Kind, options: ListRequest, keep: (item: T) => R): Promise<ListResult<R>> {
+    const spoken = await this.#versions.of(kind);
     try {
-      return await this.#pages<T, R>(kind, options, options.limit ?? PAGE_SIZE, keep);
+      return await this.#pages<T, R>(kind, spoken, options, options.limit ?? PAGE_SIZE, keep);
     } catch (error) {
+      if (codeOf(error) === 'NOT_FOUND') this.#versions.forget(kind);
       // The pages' common version expired under way: one big page needs none.
       if (codeOf(error) !== 'GONE') throw error;
-      return await this.#pages<T, R>(kind, options, undefined, keep);
+      return await this.#pages<T, R>(kind, spoken, options, undefined, keep);
     }
   }
 
   /** Of each page only what `keep` makes of its items outlives it: a large cluster is never in memory at once. */
   async #pages<T, R>(
     kind: Kind,
+    spoken: SpokenVersion,
     options: ListRequest,
     limit: number | undefined,
     keep: (item: T) => R,
@@ -235,7 +257,7 @@ class HttpClusterClient implements ClusterClient {
       const page = await this.#requests.json<ListPage<T>>('list', kind.plural, {
         method: 'GET',
         path:
-          resourcePath(kind, options.namespace) +
+          resourcePath(kind, options.namespace, undefined, undefined, spoken.apiVersion) +
           query({
             labelSelector: options.labelSelector,
             fieldSelector: options.fieldSelector,
@@ -244,7 +266,7 @@ class HttpClusterClient implements ClusterClient {
           }),
         ...(options.metadataOnly && { accept: accepting(METADATA_LIST) }),
       });
-      for (const item of page.items ?? []) items.push(keep(withKind(kind, item)));
+      for (const item of page.items ?? []) items.push(keep(fromServer(spoken, withKind(kind, item))));
       resourceVersion = page.metadata?.resourceVersion ?? '';
       next = page.metadata?.continue || undefined;
     } while (next !== undefined);
@@ -254,19 +276,18 @@ class HttpClusterClient implements ClusterClient {
   #watch(
     kind: Kind,
     options: ListRequest,
-    resourceVersion: string,
-    timeoutSeconds: number,
+    { apiVersion }: SpokenVersion,
+    from: { resourceVersion: string; timeoutSeconds: number },
     signal: AbortSignal,
   ): Promise<AsyncIterable<Buffer>> {
     const path =
-      resourcePath(kind, options.namespace) +
+      resourcePath(kind, options.namespace, undefined, undefined, apiVersion) +
       query({
         watch: 1,
         allowWatchBookmarks: true,
         labelSelector: options.labelSelector,
         fieldSelector: options.fieldSelector,
-        resourceVersion,
-        timeoutSeconds,
+        ...from,
       });
     const accept = options.metadataOnly && { accept: accepting(METADATA) };
     return this.#requests.stream('watch', kind.plural, { method: 'GET', path, ...accept }, signal);
@@ -308,6 +329,14 @@ function kindOfObject(object: KubeObject): Kind {
 
 function apiVersion(object: object): string {
   return (object as KubeObject).apiVersion;
+}
+
+function fromServer<T>({ older }: SpokenVersion, object: T): T {
+  return older ? (older.fromServer(object as Record<string, unknown>) as T) : object;
+}
+
+function toServer<T extends object>({ older }: SpokenVersion, object: T): T {
+  return older ? (older.toServer(object as Record<string, unknown>) as T) : object;
 }
 
 /** Lists leave out what every item has in common, and what has only metadata does not say of what kind it was. */

@@ -1,11 +1,14 @@
 import test from 'ava';
-import type { CiliumLoadBalancerIPPool, EndpointSlice, Pod, Service } from '../../src/model/types.ts';
+import type { CiliumLoadBalancerIPPool, Pod, Service } from '../../src/model/types.ts';
+import { collect, printed } from '../e2e/lab.ts';
+import { ask as askHttp } from '../e2e/serve.ts';
 import { TestCluster } from './lib/cluster.ts';
-import { ask, ipOf, nodeOf, runInPod } from './lib/pods.ts';
+import { clusterDns, DNS_ADDRESS } from './lib/dns.ts';
+import { ask, nodeOf, runInPod } from './lib/pods.ts';
 import { OUTSIDE_HOST } from './lib/underlay.ts';
 import { server } from './lib/workloads.ts';
 
-/** Services of a cluster without kube-proxy. Its API server has no EndpointSlices of its own: the test writes them. */
+/** Services of a cluster without kube-proxy, whose API server has EndpointSlices of v1beta1 only. */
 
 const VALUES = [
   'routingMode=native',
@@ -14,7 +17,7 @@ const VALUES = [
   'kubeProxyReplacement=true',
   'bpf.masquerade=true',
 ];
-const API_SERVER = '192.168.10.10';
+const API_CLUSTER_IP = '10.96.0.1';
 
 let cluster: TestCluster;
 let pods: Pod[];
@@ -24,15 +27,8 @@ test.before(async () => {
   cluster = await TestCluster.up();
   await cluster.install(VALUES);
   await cluster.nodesReady();
-  await slice('kubernetes', [{ addresses: [API_SERVER] }], { name: 'https', port: 6443 });
   await cluster.apply(server('web', { replicas: 4 }));
   pods = await cluster.pods('web', 4);
-  const endpoints = pods.map(pod => ({
-    addresses: [ipOf(pod)],
-    conditions: { ready: true },
-    nodeName: nodeOf(pod),
-  }));
-  await slice('web', endpoints, { name: 'http', port: 8080 });
   await cluster.client.create<CiliumLoadBalancerIPPool>({
     apiVersion: 'cilium.io/v2alpha1',
     kind: 'CiliumLoadBalancerIPPool',
@@ -61,21 +57,6 @@ test.afterEach.always(async t => {
 
 test.after.always(() => cluster?.down());
 
-async function slice(
-  name: string,
-  endpoints: EndpointSlice['endpoints'],
-  port: { name: string; port: number },
-): Promise<void> {
-  await cluster.client.create<EndpointSlice>({
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
-    addressType: 'IPv4',
-    endpoints,
-    ports: [{ ...port, protocol: 'TCP' }],
-  });
-}
-
 const names = (): string[] => pods.map(({ metadata }) => metadata.name).sort();
 
 /** Who answers on a machine's requests, until each has been heard. */
@@ -101,12 +82,64 @@ test.serial('a cluster IP answers Pods and nodes', async t => {
 
 test.serial('the API server answers at its cluster IP', async t => {
   const { spec } = await cluster.client.get<Service>('Service', 'kubernetes', 'default');
+  t.is(spec.clusterIP, API_CLUSTER_IP);
   for (const { name, node } of cluster.members) {
     const url = `https://${spec.clusterIP}/version`;
     const from = pods.find(pod => nodeOf(pod) === name)!;
     const said = [await node.run('curl', '-sSk', url), await runInPod(cluster, from, 'curl', '-sSk', url)];
     for (const { stdout, stderr } of said) t.regex(stdout, /gitVersion|Unauthorized/, stderr);
   }
+});
+
+test.serial('Pods and nodes get answers from the DNS of the cluster, a Service of UDP', async t => {
+  await cluster.apply(clusterDns(cluster.image, API_CLUSTER_IP));
+  await cluster.pods('kube-dns', 2, 'kube-system');
+  const name = 'kubernetes.default.svc.cluster.local';
+  for (const member of cluster.members) {
+    const from = pods.find(pod => nodeOf(pod) === member.name)!;
+    // Who it is to ask, the kubelet has told the Pod.
+    const lookUp = ['exec', from.metadata.name, '--', 'nslookup', '-type=a', name];
+    await cluster.settles(`an answer in ${from.metadata.name}`, async () => {
+      const { status, stdout, stderr } = await cluster.tryKubectl(lookUp);
+      return status === 0 ? undefined : `${stdout}${stderr}`;
+    });
+    const said = await cluster.kubectl(...lookUp);
+    t.regex(
+      said,
+      new RegExp(`Server:\\s+${DNS_ADDRESS}\\s[^]*Name:\\s+${name}\\s+Address: ${API_CLUSTER_IP}`),
+    );
+    const resolver = `const r = new (require('node:dns').promises.Resolver)({ timeout: 5000, tries: 4 });
+      r.setServers(['${DNS_ADDRESS}']); r.resolve4('${name}').then(a => console.log(a.join()));`;
+    t.is((await member.node.must(process.execPath, '-e', resolver)).trim(), API_CLUSTER_IP);
+  }
+});
+
+test.serial('a rollout loses no request: who goes serves until everybody knows', async t => {
+  await cluster.apply(server('rolled', { replicas: 2, leaveSlowly: true }));
+  await cluster.pods('rolled', 2);
+  await cluster.kubectl('expose', 'deployment', 'rolled', '--port=80', '--target-port=8080');
+  const { spec } = await cluster.client.get<Service>('Service', 'rolled', 'default');
+  const url = `http://${spec.clusterIP}/`;
+  const [member] = cluster.members;
+  await cluster.settles('a first answer', async () => {
+    const { stdout, stderr } = await member!.node.run(...askHttp(url));
+    return stdout.startsWith('rolled-') ? undefined : `${stdout}${stderr}`;
+  });
+  // One line a request, for as long as it may take; ended by us.
+  const asking = member!.node.spawn(askHttp(url, 1_000_000));
+  const all = collect(asking);
+  await printed(asking, /rolled-/);
+  await cluster.kubectl('rollout', 'restart', 'deployment', 'rolled');
+  await cluster.kubectl('rollout', 'status', 'deployment', 'rolled');
+  await cluster.pods('rolled', 2);
+  asking.kill('SIGTERM');
+  const lines = (await all).stdout.trim().split(/\n+/);
+  t.deepEqual(
+    lines.filter(line => !line.startsWith('rolled-')),
+    [],
+    `of ${lines.length} requests`,
+  );
+  t.true(new Set(lines).size >= 4, 'old and new ones answered');
 });
 
 test.serial(

@@ -3,7 +3,6 @@ import { agentImage } from './agent-image.ts';
 import { Cluster } from './any-cluster.ts';
 import { Containerd } from './containerd.ts';
 import { ControlPlane } from './control-plane.ts';
-import { ENDPOINT_SLICES } from './endpoint-slices.ts';
 import { Kubelet } from './kubelet.ts';
 import { ClusterNode, tail } from './node.ts';
 import { joinUnderlay, makeUnderlay, OUTSIDE_HOST } from './underlay.ts';
@@ -61,7 +60,6 @@ export class TestCluster extends Cluster {
       ]);
       const members = machines.map((one, index) => startKubelet(plane, one, runtimes[index]!));
       const cluster = new TestCluster(plane, outside, members);
-      await cluster.apply(ENDPOINT_SLICES);
       await cluster.until<Node>('all nodes to register', 'Node', nodes => nodes.length === names.length);
       return cluster;
     } catch (error) {

@@ -31,8 +31,7 @@ export function kubernetesProgram(name: string): string {
 
 /**
  * etcd, kube-apiserver, kube-controller-manager and kube-scheduler in a network of their own. The API is TLS with an
- * authority made here; administrator and kubelets have tokens. EndpointSlices are of version 1, which Kubernetes 1.20
- * does not have: its own are off, and the kind is a CustomResourceDefinition that tests write.
+ * authority made here; administrator and kubelets have tokens.
  */
 export class ControlPlane {
   readonly node: ClusterNode;
@@ -139,8 +138,6 @@ export class ControlPlane {
       // Nobody looks nodes up by name here.
       '--kubelet-preferred-address-types=InternalIP',
       '--allow-privileged=true',
-      // Frees the path for the CustomResourceDefinition of version 1.
-      '--runtime-config=discovery.k8s.io/v1beta1=false',
     ]);
     const client = createClient(this.kubeconfig);
     try {
@@ -174,7 +171,6 @@ export class ControlPlane {
       `--service-cluster-ip-range=${SERVICE_RANGE}`,
       '--allocate-node-cidrs=true',
       `--cluster-cidr=${NODE_RANGE}`,
-      '--controllers=*,-endpointslice,-endpointslicemirroring',
       '--concurrent-deployment-syncs=2',
       // A test that ends a node does not wait as long as people would.
       '--node-monitor-period=2s',

@@ -9,6 +9,8 @@ interface DeploymentOptions {
   hostNetwork?: boolean;
   /** The port that is served and probed. */
   port?: number;
+  /** Serves on for a while after it was told to go, as what must not lose a client does. */
+  leaveSlowly?: boolean;
 }
 
 /**
@@ -26,6 +28,7 @@ export function server(name: string, options: DeploymentOptions = {}): NewObject
     command: ['sh', '-c', serve],
     readinessProbe: get,
     livenessProbe: { ...get, periodSeconds: 5 },
+    ...(options.leaveSlowly && { lifecycle: { preStop: { exec: { command: ['sleep', '15'] } } } }),
   };
   return deployment(name, container, options);
 }
@@ -37,7 +40,7 @@ export function sleeper(name: string, options: DeploymentOptions = {}): NewObjec
 }
 
 function deployment(name: string, container: object, options: DeploymentOptions): NewObject {
-  const { namespace = 'default', replicas = 1, node, annotations, hostNetwork } = options;
+  const { namespace = 'default', replicas = 1, node, annotations, hostNetwork, leaveSlowly } = options;
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -48,7 +51,7 @@ function deployment(name: string, container: object, options: DeploymentOptions)
       template: {
         metadata: { labels: { app: name }, ...(annotations && { annotations }) },
         spec: {
-          terminationGracePeriodSeconds: 0,
+          terminationGracePeriodSeconds: leaveSlowly ? 30 : 0,
           containers: [container],
           ...(node && { nodeSelector: { 'kubernetes.io/hostname': node } }),
           ...(hostNetwork && { hostNetwork }),
