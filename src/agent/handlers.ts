@@ -1,4 +1,5 @@
-import type { AgentHandlers, BpfTable, BpfTables, EndpointModel } from '../api/types.ts';
+import type { BpfTable, BpfTables } from '../api/bpf.ts';
+import type { AgentHandlers, EndpointModel } from '../api/types.ts';
 import { parseEndpointId } from '../api/types.ts';
 import { FimbriaError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -207,6 +208,7 @@ export function agentHandlers(parts: AgentParts, log: Logger): AgentHandlers {
     maps: async () => tables.maps(),
     bpf: <T extends BpfTable>(table: T, argument?: string) =>
       Promise.resolve(tables.rows(table, argument) as BpfTables[T][]),
+    bpfFlush: async table => parts.flowGc.flush(table),
     monitor: (filter, signal) => parts.monitor.subscribe(filter, signal),
   };
 

@@ -1,5 +1,7 @@
-import type { BpfCtRow, BpfLbRow, BpfNatRow, ServiceModel } from '../api/types.ts';
+import type { BpfCtRow, BpfLbRow, BpfNatRow } from '../api/bpf.ts';
+import type { ServiceModel } from '../api/types.ts';
 import type { ServiceMaps } from '../datapath/services/writes.ts';
+import { CtFlag, NatDirection } from '../maps/abi.gen.ts';
 import { type CtRecord, ctMap, type FlowTuple, natMap } from '../maps/flows.ts';
 import { LbScope, LbServiceFlag } from '../maps/services.ts';
 import type { RawMap } from '../maps/typed.ts';
@@ -7,7 +9,8 @@ import { l4ProtoText } from '../monitor/dissect.ts';
 import type { AgentParts } from './agent.ts';
 import { flowClockS } from './flow-gc.ts';
 
-const proto = (l4Proto: number): string => l4ProtoText(l4Proto).toUpperCase();
+/** `TCP`, `UDP`, `ICMP`. */
+export const proto = (l4Proto: number): string => l4ProtoText(l4Proto).toUpperCase();
 
 /** `service list`: what the agent wants to be in the maps. Frontends that differ for clients outside are two rows. */
 export function serviceModels({ datapath }: Pick<AgentParts, 'datapath'>): ServiceModel[] {
@@ -72,6 +75,18 @@ export function lbRows(maps: ServiceMaps): BpfLbRow[] {
     .sort((a, b) => (a.frontend === b.frontend ? a.slot - b.slot : a.frontend < b.frontend ? -1 : 1));
 }
 
+/** In the order of Cilium's own; the last two are ours. */
+const CT_FLAG_WORDS: [number, string][] = [
+  [CtFlag.CT_F_RX_CLOSING, 'RxClosing'],
+  [CtFlag.CT_F_TX_CLOSING, 'TxClosing'],
+  [CtFlag.CT_F_LOOPBACK, 'LBLoopback'],
+  [CtFlag.CT_F_SEEN_NON_SYN, 'SeenNonSyn'],
+  [CtFlag.CT_F_NODE_PORT, 'NodePort'],
+  [CtFlag.CT_F_DSR, 'DSR'],
+  [CtFlag.CT_F_SEEN_REPLY, 'SeenReply'],
+  [CtFlag.CT_F_ALLOWED, 'Allowed'],
+];
+
 const CT_DIRECTIONS = ['OUT', 'IN', 'SVC'];
 const NAT_DIRECTIONS = ['OUT', 'IN'];
 
@@ -88,9 +103,11 @@ export function ctRows(tcp: RawMap, any: RawMap, clockOffsetS: number): BpfCtRow
     ...ends(tuple),
     direction: CT_DIRECTIONS[tuple.direction] ?? String(tuple.direction),
     expiresS: entry.expiresS - nowS,
+    expiresAtS: entry.expiresS,
     packets: Number(entry.packets),
     bytes: Number(entry.bytes),
     flags: entry.flags,
+    flagNames: CT_FLAG_WORDS.filter(([bit]) => entry.flags & bit).map(([, word]) => word),
     revNat: entry.revNatIndex,
     sourceIdentity: entry.sourceIdentity,
     backendId: entry.backendId,
@@ -110,5 +127,6 @@ export function natRows(map: RawMap, clockOffsetS: number): BpfNatRow[] {
     translated: `${entry.address}:${entry.port}`,
     createdS: nowS - entry.createdS,
     expiresS: entry.expiresS - nowS,
+    ofNode: entry.address === (tuple.direction === NatDirection.NAT_IN ? tuple.daddr : tuple.saddr),
   }));
 }

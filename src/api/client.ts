@@ -1,10 +1,9 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { codeOf, FimbriaError, messageOf } from '../base/errors.ts';
+import type { BpfTable, BpfTables, FlushableTable, FlushedMap } from './bpf.ts';
 import { readNdjson } from './ndjson.ts';
 import { errorOf, type Problem } from './problem.ts';
 import type {
-  BpfTable,
-  BpfTables,
   ConfigResponse,
   EndpointModel,
   IdentityModel,
@@ -100,6 +99,11 @@ export class ApiClient {
   /** @param endpoint the endpoint's id, for table `policy` */
   async bpf<T extends BpfTable>(table: T, endpoint?: string): Promise<BpfTables[T][]> {
     return await this.#get(`/bpf/${table}${endpoint === undefined ? '' : `?endpoint=${endpoint}`}`);
+  }
+
+  /** Takes every entry away that flows have left in a table. */
+  async bpfFlush(table: FlushableTable): Promise<FlushedMap[]> {
+    return await this.#json('DELETE', `/bpf/${table}`);
   }
 
   /**

@@ -3,7 +3,8 @@
  * `openapi.ts` prints the document from them. Paths and codes are Cilium's where Cilium has the operation.
  */
 import { z } from 'zod';
-import { BPF_TABLES, MONITOR_PACKETS, MONITOR_TYPES, parseEndpointId } from './types.ts';
+import { BPF_TABLES, FLUSHABLE_TABLES } from './bpf.ts';
+import { MONITOR_PACKETS, MONITOR_TYPES, parseEndpointId } from './types.ts';
 
 /** What an operation answers with, by HTTP status. */
 export interface ResponseSpec {
@@ -289,6 +290,16 @@ export const operations = {
         .optional(),
     }),
     responses: { 200: ok(z.array(anyObject)), 400: bad('bad request'), 404: bad('no such endpoint') },
+  },
+  deleteBpf: {
+    method: 'delete',
+    path: '/bpf/{table}',
+    summary: 'Takes every entry away that flows have left there; flows to services begin anew',
+    params: z.object({ table: z.enum(FLUSHABLE_TABLES) }),
+    responses: {
+      200: ok(z.array(z.object({ map: z.string(), entries: z.number().int() }))),
+      400: bad('no such table'),
+    },
   },
   getMonitor: {
     method: 'get',

@@ -192,6 +192,7 @@ function implement(handlers: AgentHandlers, streams: Set<AbortController>): Impl
       c.text(await handlers.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
     getMaps: async (_, c) => c.json(await handlers.maps()),
     getBpf: async ({ params, query }, c) => c.json(await handlers.bpf(params.table, query.endpoint)),
+    deleteBpf: async ({ params }, c) => c.json(await handlers.bpfFlush(params.table)),
     getMonitor: ({ query }, c) => {
       const abort = new AbortController();
       streams.add(abort);

@@ -1,3 +1,5 @@
+import type { BpfTable, BpfTables, FlushableTable, FlushedMap } from './bpf.ts';
+
 /**
  * The shapes that cross the agent's socket. Names and spelling follow Cilium's REST models where Cilium has
  * the thing (`kube-proxy-replacement`, `interface-index`), so that scripts written for it keep working.
@@ -297,66 +299,6 @@ export interface IpModel {
   metadata?: { source?: string; namespace?: string; name?: string };
 }
 
-/** `bpf endpoint list`: one entry of cilium_lxc. */
-export interface BpfEndpointRow {
-  ip: string;
-  /** True for an address of the node itself: printed `(localhost)`, the rest is zero. */
-  host: boolean;
-  id: number;
-  identity: number;
-  /** The entry's flag word. */
-  flags: number;
-  ifindex: number;
-  mac: string;
-  nodeMac: string;
-}
-
-/** `bpf ipcache list`: one entry of cilium_ipcache. */
-export interface BpfIpcacheRow {
-  prefix: string;
-  identity: number;
-  encryptKey: number;
-  /** `0.0.0.0` when there is none. */
-  tunnelEndpoint: string;
-  /** Lower-case words, `hastunnel`; empty is printed `<none>`. */
-  flags: string[];
-}
-
-/** `bpf policy get`: one entry of an endpoint's policy map. */
-export interface BpfPolicyRow {
-  endpoint: number;
-  action: 'Allow' | 'Deny';
-  direction: 'Ingress' | 'Egress';
-  /** 0 for any. */
-  identity: number;
-  /** Labels of the identity; empty for any. */
-  labels: string[];
-  /** `ANY`, `ANY/TCP` or `80/TCP`. */
-  port: string;
-  /** 0 for none. */
-  proxyPort: number;
-  authType: string;
-  /** Absent where the map does not count. */
-  bytes?: number;
-  packets?: number;
-  prefixLen: number;
-  cookie: number;
-}
-
-/** `bpf metrics list`: one counter, summed over CPUs. */
-export interface BpfMetricsRow {
-  /** Number of the drop reason; 0 forwarded. */
-  reason: number;
-  text: string;
-  /** Upper case as the table prints it. */
-  direction: 'INGRESS' | 'EGRESS' | 'SERVICE' | 'UNKNOWN';
-  packets: number;
-  bytes: number;
-  /** Where in the source of the datapath it was counted. */
-  line: number;
-  file: string;
-}
-
 /** `map list`: one map of ours. */
 export interface MapModel {
   name: string;
@@ -378,65 +320,6 @@ export interface ServiceModel {
   /** In slot order. */
   backends: { address: string; state: 'active' | 'terminating' | 'quarantined' | 'maintenance' }[];
 }
-
-/** `bpf lb list`: one entry of cilium_lb4_services_v2; slot 0 is the frontend itself. */
-export interface BpfLbRow {
-  /** `10.96.0.1:443/TCP`, with `/i` behind where it is for clients in the cluster only. */
-  frontend: string;
-  slot: number;
-  revNat: number;
-  /** Of slot 0: how many backends there are. */
-  count: number;
-  /** Of slot 0, as Cilium words them. */
-  flags: string[];
-  /** Of the other slots. */
-  backend?: string;
-}
-
-/** `bpf ct list`: one entry of connection tracking. */
-export interface BpfCtRow {
-  proto: string;
-  direction: string;
-  source: string;
-  destination: string;
-  /** Seconds that it has left; below 0 it only waits to be taken away. */
-  expiresS: number;
-  packets: number;
-  bytes: number;
-  flags: number;
-  revNat: number;
-  sourceIdentity: number;
-  backendId: number;
-  txTcpFlags: number;
-  rxTcpFlags: number;
-  /** What the other end is, or is shown as. */
-  translated?: string;
-}
-
-/** `bpf nat list`: one direction of a translation. */
-export interface BpfNatRow {
-  proto: string;
-  direction: string;
-  source: string;
-  destination: string;
-  translated: string;
-  /** Seconds ago. */
-  createdS: number;
-  expiresS: number;
-}
-
-/** Rows by table of `GET /v1/bpf/{table}`. */
-export interface BpfTables {
-  endpoint: BpfEndpointRow;
-  ipcache: BpfIpcacheRow;
-  policy: BpfPolicyRow;
-  metrics: BpfMetricsRow;
-  lb: BpfLbRow;
-  ct: BpfCtRow;
-  nat: BpfNatRow;
-}
-export const BPF_TABLES = ['endpoint', 'ipcache', 'policy', 'metrics', 'lb', 'ct', 'nat'] as const;
-export type BpfTable = (typeof BPF_TABLES)[number];
 
 /** Kinds of events that `monitor --type` selects. */
 export const MONITOR_TYPES = [
@@ -504,6 +387,8 @@ export interface AgentHandlers {
   services(): Promise<ServiceModel[]>;
   /** `argument` is the endpoint id of `policy`. */
   bpf<T extends BpfTable>(table: T, argument?: string): Promise<BpfTables[T][]>;
+  /** Takes every entry away that flows have left there. */
+  bpfFlush(table: FlushableTable): Promise<FlushedMap[]>;
   /** Events from now on, until `signal` aborts. May drop events when the consumer is slow. */
   monitor(filter: MonitorFilter, signal: AbortSignal): AsyncIterable<MonitorEvent>;
 }

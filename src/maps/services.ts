@@ -3,6 +3,8 @@ import {
   type Lb4Backend,
   type Lb4Service,
   LbMaglev,
+  lb4AffinityCodec,
+  lb4AffinityKeyCodec,
   lb4BackendCodec,
   lb4BackendKeyCodec,
   lb4KeyCodec,
@@ -74,6 +76,20 @@ export interface SocketFrontend {
   address: string;
   port: number;
   revNatIndex: number;
+}
+
+/** `cilium_lb4_affinity`: a client of a frontend. */
+export interface AffinityKey {
+  /** An address, or `netns:` and the cookie of a network namespace for clients at their sockets. */
+  client: string;
+  revNatIndex: number;
+}
+
+/** The backend that it was given. */
+export interface AffinityRecord {
+  backendId: number;
+  /** Nanoseconds of CLOCK_MONOTONIC. */
+  lastUsedNs: bigint;
 }
 
 /** Entries of a Maglev table. */
@@ -152,6 +168,32 @@ const socketShape: Shape<SocketBackend, SocketFrontend> = {
   },
 };
 
+const NETNS = 'netns:';
+
+const affinityShape: Shape<AffinityKey, AffinityRecord> = {
+  encodeKey: ({ client, revNatIndex }) => {
+    const isNetnsCookie = client.startsWith(NETNS);
+    const bytes = lb4AffinityKeyCodec.write({
+      client: isNetnsCookie ? BigInt(client.slice(NETNS.length)) : 0n,
+      revNatIndex,
+      isNetnsCookie: isNetnsCookie ? 1 : 0,
+    });
+    // An address is in its own order in the first four bytes.
+    if (!isNetnsCookie) new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, parseIpv4(client));
+    return bytes;
+  },
+  decodeKey: bytes => {
+    const { client, revNatIndex, isNetnsCookie } = lb4AffinityKeyCodec.read(bytes);
+    const address = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+    return { client: isNetnsCookie ? `${NETNS}${client}` : formatIpv4(address), revNatIndex };
+  },
+  encodeValue: value => lb4AffinityCodec.write(value),
+  decodeValue: bytes => lb4AffinityCodec.read(bytes),
+};
+
+/** `cilium_lb4_affinity`. */
+export const affinityMap = (map: RawMap): TypedMap<AffinityKey, AffinityRecord> =>
+  new TypedMap(map, affinityShape);
 export const serviceMap = (map: RawMap): TypedMap<ServiceSlotKey, ServiceSlot> =>
   new TypedMap(map, slotShape);
 /** By backend id. */

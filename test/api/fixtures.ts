@@ -272,6 +272,7 @@ export function fakeHandlers(replace: Partial<AgentHandlers> = {}): AgentHandler
   };
   return {
     healthz: async () => status(),
+    bpfFlush: async table => [{ map: `cilium_${table}`, entries: 3 }],
     config: async () => CONFIG,
     endpoints: () => ENDPOINTS,
     endpoint: find,

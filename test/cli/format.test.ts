@@ -316,40 +316,16 @@ cilium_lxc       5             0            true
                                         2 => 192.168.10.101:6443/TCP (active)
 `,
   );
-});
-
-test('bpf tables', async t => {
-  const handlers = fakeHandlers();
   t.is(
-    tables.bpfEndpointTable(await handlers.bpf('endpoint')),
-    `IP ADDRESS         LOCAL ENDPOINT INFO
-172.20.2.36:0      (localhost)
-172.20.2.144:0     id=1279  sec_id=5     flags=0x0000 ifindex=10  mac=4E:08:73:02:24:BA nodemac=B6:D3:59:D2:C7:9B parent_ifindex=0
-192.168.10.100:0   (localhost)
-`,
-  );
-  t.is(
-    tables.bpfIpcacheTable(await handlers.bpf('ipcache')),
-    `IP PREFIX/ADDRESS   IDENTITY
-0.0.0.0/0           identity=2 encryptkey=0 tunnelendpoint=0.0.0.0 flags=<none>
-172.20.0.2/32       identity=5 encryptkey=0 tunnelendpoint=192.168.10.101 flags=hastunnel
-192.168.10.101/32   identity=6 encryptkey=0 tunnelendpoint=0.0.0.0 flags=<none>
-`,
-  );
-  t.is(
-    tables.bpfPolicyTable(await handlers.bpf('policy', '235')),
-    `POLICY   DIRECTION   LABELS (source:key[=value])   PORT/PROTO   PROXY PORT   AUTH TYPE   BYTES   PACKETS   PREFIX   COOKIE
-Allow    Ingress     ANY                           ANY          NONE         disabled    518     5         0        0
-Allow    Egress      ANY                           ANY          NONE         disabled    -       -         0        0
-`,
-  );
-  t.is(tables.bpfPolicyTable([]), 'Policy stats empty. Perhaps the policy enforcement is disabled?\n');
-  t.is(
-    tables.bpfMetricsTable(await handlers.bpf('metrics')),
-    `REASON                    DIRECTION   PACKETS   BYTES   LINE   FILE
-Interface                 INGRESS     181       17277   1123   bpf_host.c
-Success                   EGRESS      12        982     1377   bpf_lxc.c
-Unsupported L3 protocol   EGRESS      18        1412    1831   bpf_lxc.c
+    tables
+      .serviceTable(
+        [{ id: 1, name: 'default/kubernetes', frontend: '10.96.0.1:443/TCP', type: 'ClusterIP', backends }],
+        true,
+      )
+      .replaceAll(/ +$/gm, ''),
+    `ID   Frontend            Service Type   Backend                                 Name
+1    10.96.0.1:443/TCP   ClusterIP      1 => 192.168.10.100:6443/TCP (active)   default/kubernetes
+                                        2 => 192.168.10.101:6443/TCP (active)
 `,
   );
 });

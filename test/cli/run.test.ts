@@ -45,6 +45,40 @@ test.serial('lists are printed as tables, JSON, YAML and by jsonpath', async t =
   });
 });
 
+test.serial('one service, by its number; those that fit; what nobody has is told', async t => {
+  const backends = [{ address: '10.244.1.7:8080/TCP', state: 'active' as const }];
+  const all = [
+    { id: 1, name: 'shop/web', frontend: '10.96.0.1:80/TCP', type: 'ClusterIP' as const, backends },
+    { id: 2, name: 'shop/web', frontend: '0.0.0.0:30001/TCP', type: 'NodePort' as const, backends },
+  ];
+  const flushed: string[] = [];
+  const env = await agent(t, {
+    services: async () => all,
+    bpfFlush: async table => {
+      flushed.push(table);
+      return [{ map: 'cilium_snat_v4_external', entries: 3 }];
+    },
+  });
+  const one = await fimbria(['service', 'get', '2'], env);
+  t.regex(one.stdout, /^ID .*\n2 {4}0\.0\.0\.0:30001\/TCP {3}NodePort /);
+  t.deepEqual(JSON.parse((await fimbria(['service', 'get', '1', '-o', 'json'], env)).stdout), [all[0]]);
+  const none = await fimbria(['service', 'get', '7'], env);
+  t.is(none.code, 1);
+  t.regex(
+    none.stderr,
+    /^fimbria: get service 7: this node balances none with that ID; see `fimbria service list`\n$/,
+  );
+  const wide = await fimbria(['service', 'list', '--type', 'nodeport', '-o', 'wide'], env);
+  t.regex(wide.stdout, /Name.*\n2 .* shop\/web *\n$/);
+  t.is((await fimbria(['service', 'list', '--type', 'Cluster'], env)).code, 2);
+  const two = await fimbria(['bpf', 'lb', 'list', '--backends', '--revnat'], env);
+  t.is(two.code, 2);
+  t.is((await fimbria(['bpf', 'ct', 'list', 'local'], env)).code, 2);
+  const flush = await fimbria(['bpf', 'nat', 'flush'], env);
+  t.is(flush.stdout, 'Flushed 3 entries from cilium_snat_v4_external\n');
+  t.deepEqual(flushed, ['nat']);
+});
+
 test.serial('endpoint get prints an array of one, as Cilium does', async t => {
   const env = await agent(t);
   const byPod = await fimbria(['endpoint', 'get', 'pod-name:kube-system/coredns-674b8bbfcf-7ltmp'], env);
@@ -208,7 +242,7 @@ test.serial('completion scripts are valid and complete what is there', async t =
 COMP_WORDS=(fimbria bpf ""); COMP_CWORD=2; _fimbria; echo "\${COMPREPLY[@]}"
 COMP_WORDS=(fimbria endpoint get --o); COMP_CWORD=3; _fimbria; echo "\${COMPREPLY[@]}"`;
   const shell = await finish(spawn('bash', ['-s'], { stdio: ['pipe', 'pipe', 'pipe'] }), probe);
-  t.is(shell.stdout, 'endpoint ipcache metrics policy lb ct nat\n--output\n');
+  t.is(shell.stdout, 'endpoint ipcache metrics policy lb ct nat l2-responder ipmasq\n--output\n');
   t.is(shell.stderr, '');
   t.regex((await fimbria(['completion', 'zsh'])).stdout, /^#compdef fimbria cilium cilium-dbg\n/);
   t.regex((await fimbria(['completion', 'fish'])).stdout, /complete -c cilium-dbg -w fimbria\n$/);

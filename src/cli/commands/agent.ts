@@ -6,6 +6,7 @@ import { type AgentOptions, agentClient, agentCommand, options } from '../contex
 import { present, print } from '../format/output.ts';
 import * as tables from '../format/tables.ts';
 import { withCluster } from '../objects/connect.ts';
+import { addService } from './service.ts';
 
 const output = (command: Command): string | undefined => options<AgentOptions>(command).output;
 
@@ -98,12 +99,7 @@ export function addAgentLists(program: Command): void {
       const numeric = options<{ numeric?: boolean }>(command).numeric ?? false;
       await present(ips, output(command), () => tables.ipTable(ips, numeric));
     });
-  agentCommand(program.command('service').alias('svc').description('services'), 'list', 'all services')
-    .alias('ls')
-    .action(async (_: unknown, command: Command) => {
-      const services = await agentClient(command).services();
-      await present(services, output(command), () => tables.serviceTable(services));
-    });
+  addService(program);
   agentCommand(program.command('map').description('eBPF maps of the agent'), 'list', 'all maps')
     .alias('ls')
     .action(async (_: unknown, command: Command) => {

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import type { FlushableTable } from '../../api/bpf.ts';
 import { parseEndpointId } from '../../api/types.ts';
 import { FimbriaError } from '../../base/errors.ts';
 import { type AgentOptions, agentClient, agentCommand, options } from '../context.ts';
+import * as tables from '../format/bpf-tables.ts';
 import { present } from '../format/output.ts';
-import * as tables from '../format/tables.ts';
 
 const output = (command: Command): string | undefined => options<AgentOptions>(command).output;
 
@@ -67,26 +68,162 @@ export function addBpf(program: Command): void {
         () => all.map(({ id, rows }) => `Endpoint ID: ${id}\n\n${tables.bpfPolicyTable(rows)}\n`).join(''),
       );
     });
-  agentCommand(bpf.command('lb').description('load balancing'), 'list', 'frontends and their backends')
+  addLoadBalancing(bpf);
+  const ct = bpf.command('ct').description('connection tracking');
+  agentCommand(ct, 'list [scope]', 'flows; the scope is always `global`')
     .alias('ls')
-    .action(async (_: unknown, command: Command) => {
-      const rows = await agentClient(command).bpf('lb');
-      await present(rows, output(command), () => tables.bpfLbTable(rows));
-    });
-  agentCommand(
-    bpf.command('ct').description('connection tracking'),
-    'list [scope]',
-    'flows; the scope is always `global`',
-  )
-    .alias('ls')
-    .action(async (_scope: unknown, _: unknown, command: Command) => {
+    .option('-d, --time-diff', 'also how long each has left')
+    .action(async (scope: string | undefined, _: unknown, command: Command) => {
+      requireGlobal(scope);
       const rows = await agentClient(command).bpf('ct');
-      await present(rows, output(command), () => tables.bpfCtLines(rows));
+      const { timeDiff } = options<{ timeDiff?: boolean }>(command);
+      await present(rows, output(command), () => tables.bpfCtLines(rows, timeDiff));
     });
-  agentCommand(bpf.command('nat').description('address translation'), 'list', 'translated flows')
+  addFlush(
+    ct,
+    'ct',
+    'forgets every flow: replies of services to clients outside are lost for flows that are open, and pods with policy ' +
+      'need a rule for answers',
+  );
+  const nat = bpf.command('nat').description('address translation');
+  agentCommand(nat, 'list', 'translated flows')
     .alias('ls')
     .action(async (_: unknown, command: Command) => {
       const rows = await agentClient(command).bpf('nat');
       await present(rows, output(command), () => tables.bpfNatLines(rows));
     });
+  addFlush(nat, 'nat', 'forgets every translation: masqueraded connections that are open break');
+  agentCommand(
+    bpf.command('l2-responder').description('addresses that this node announces'),
+    'list',
+    'addresses that ARP is answered for, by device',
+  )
+    .alias('ls')
+    .action(async (_: unknown, command: Command) => {
+      const rows = await agentClient(command).bpf('l2-responder');
+      await present(rows, output(command), () => tables.bpfResponderTable(rows));
+    });
+  agentCommand(
+    bpf.command('ipmasq').description('destinations that are not masqueraded'),
+    'list',
+    'prefixes that pods reach with their own address',
+  )
+    .alias('ls')
+    .action(async (_: unknown, command: Command) => {
+      const rows = await agentClient(command).bpf('ipmasq');
+      await present(rows, output(command), () => tables.bpfIpmasqTable(rows));
+    });
+}
+
+interface LbOptions extends AgentOptions {
+  frontends?: boolean;
+  backends?: boolean;
+  revnat?: boolean;
+  sourceRanges?: boolean;
+  affinity?: boolean;
+  maglev?: boolean;
+}
+
+/** What of the load balancer a command line asks for. */
+const LB_PARTS = ['frontends', 'backends', 'revnat', 'sourceRanges', 'affinity', 'maglev'] as const;
+
+function addLoadBalancing(bpf: Command): void {
+  const lb = bpf.command('lb').description('load balancing');
+  agentCommand(lb, 'list', 'frontends and their backends')
+    .alias('ls')
+    .option('--frontends', 'only frontends')
+    .option('--backends', 'backends by their numbers')
+    .option('--revnat', 'frontends by their numbers: what replies come from')
+    .option('--source-ranges', 'who may use a frontend')
+    .option('--affinity', 'which backend a client was given')
+    .option('--maglev', 'shares of look-up tables')
+    .action(async (_: unknown, command: Command) => {
+      const given = options<LbOptions>(command);
+      const parts = LB_PARTS.filter(part => given[part]);
+      if (parts.length > 1)
+        throw new FimbriaError({
+          code: 'USAGE',
+          op: 'list',
+          object: parts.join(' and '),
+          why: 'they are different tables',
+          hint: 'ask for one at a time',
+        });
+      await listLoadBalancing(command, parts[0]);
+    });
+  const maglev = lb.command('maglev').description('look-up tables of Maglev');
+  agentCommand(maglev, 'list', 'how many places each backend has')
+    .alias('ls')
+    .action(async (_: unknown, command: Command) => listLoadBalancing(command, 'maglev'));
+  agentCommand(maglev, 'get <id>', 'the table of one service, by the ID of `service list`').action(
+    async (id: string, _: unknown, command: Command) => {
+      const found = (await agentClient(command).bpf('lb-maglev')).filter(row => `${row.revNat}` === id);
+      if (found.length === 0)
+        throw new FimbriaError({
+          code: 'NOT_FOUND',
+          op: 'get Maglev table of service',
+          object: id,
+          why: 'there is none',
+          hint: 'see `fimbria bpf lb maglev list`; loadBalancer.algorithm: maglev makes them',
+        });
+      await present(found, output(command), () => tables.bpfMaglevTables(found));
+    },
+  );
+}
+
+async function listLoadBalancing(
+  command: Command,
+  part: (typeof LB_PARTS)[number] | undefined,
+): Promise<void> {
+  const client = agentClient(command);
+  const format = output(command);
+  switch (part) {
+    case 'backends': {
+      const rows = await client.bpf('lb-backends');
+      return await present(rows, format, () => tables.bpfBackendTable(rows));
+    }
+    case 'revnat': {
+      const rows = await client.bpf('lb-revnat');
+      return await present(rows, format, () => tables.bpfRevNatTable(rows));
+    }
+    case 'sourceRanges': {
+      const rows = await client.bpf('lb-source-ranges');
+      return await present(rows, format, () => tables.bpfSourceRangeTable(rows));
+    }
+    case 'affinity': {
+      const rows = await client.bpf('lb-affinity');
+      return await present(rows, format, () => tables.bpfAffinityTable(rows));
+    }
+    case 'maglev': {
+      const rows = await client.bpf('lb-maglev');
+      return await present(rows, format, () => tables.bpfMaglevTable(rows));
+    }
+    default: {
+      const all = await client.bpf('lb');
+      const rows = part === 'frontends' ? all.filter(row => row.slot === 0) : all;
+      return await present(rows, format, () => tables.bpfLbTable(rows));
+    }
+  }
+}
+
+function requireGlobal(scope: string | undefined): void {
+  if (scope === undefined || scope === 'global') return;
+  throw new FimbriaError({
+    code: 'USAGE',
+    op: 'use',
+    object: `scope '${scope}'`,
+    why: 'all flows of a node are in one table',
+    hint: 'use `global`, or nothing',
+  });
+}
+
+function addFlush(parent: Command, table: FlushableTable, what: string): void {
+  agentCommand(parent, 'flush [scope]', what).action(
+    async (scope: string | undefined, _: unknown, command: Command) => {
+      requireGlobal(scope);
+      const flushed = await agentClient(command).bpfFlush(table);
+      await present(flushed, output(command), () =>
+        flushed.map(({ map, entries }) => `Flushed ${entries} entries from ${map}\n`).join(''),
+      );
+    },
+  );
 }

@@ -1,12 +1,5 @@
 /** The tables of the agent's lists, column for column as Cilium's commands print them. All pure. */
 import type {
-  BpfCtRow,
-  BpfEndpointRow,
-  BpfIpcacheRow,
-  BpfLbRow,
-  BpfMetricsRow,
-  BpfNatRow,
-  BpfPolicyRow,
   ConfigResponse,
   EndpointModel,
   IdentityModel,
@@ -131,14 +124,20 @@ export function ipTable(ips: IpModel[], numeric: boolean): string {
   return table(rows);
 }
 
-/** `service list`: one backend a line, sorted by id. */
-export function serviceTable(services: ServiceModel[]): string {
-  const rows = [['ID', 'Frontend', 'Service Type', 'Backend']];
-  for (const { id, frontend, type, backends } of services.toSorted((a, b) => a.id - b.id)) {
+/**
+ * `service list`, `service get`: one backend a line, sorted by id.
+ * @param wide also whose each frontend is
+ */
+export function serviceTable(services: ServiceModel[], wide = false): string {
+  const rows = [['ID', 'Frontend', 'Service Type', 'Backend', ...(wide ? ['Name'] : [])]];
+  for (const { id, name, frontend, type, backends } of services.toSorted((a, b) => a.id - b.id)) {
     const [first = '', ...rest] = backends.map(
       ({ address, state }, slot) => `${slot + 1} => ${address} (${state})`,
     );
-    rows.push([String(id), frontend, type, first], ...rest.map(backend => ['', '', '', backend]));
+    rows.push(
+      [String(id), frontend, type, first, ...(wide ? [name ?? ''] : [])],
+      ...rest.map(backend => ['', '', '', backend, ...(wide ? [''] : [])]),
+    );
   }
   return table(rows);
 }
@@ -152,113 +151,4 @@ export function mapTable(maps: MapModel[]): string {
     String(cached),
   ]);
   return table([['Name', 'Num entries', 'Num errors', 'Cache enabled'], ...rows]);
-}
-
-/** `bpf endpoint list`, by address. */
-export function bpfEndpointTable(entries: BpfEndpointRow[]): string {
-  const rows = entries
-    .toSorted((a, b) => byAddress(a.ip, b.ip))
-    .map(row => [
-      `${row.ip}:0`,
-      row.host
-        ? '(localhost)'
-        : `id=${String(row.id).padEnd(5)} sec_id=${String(row.identity).padEnd(5)} ` +
-          `flags=0x${row.flags.toString(16).padStart(4, '0')} ifindex=${String(row.ifindex).padEnd(3)} ` +
-          `mac=${row.mac.toUpperCase()} nodemac=${row.nodeMac.toUpperCase()} parent_ifindex=0`,
-    ]);
-  return table([['IP ADDRESS', 'LOCAL ENDPOINT INFO'], ...rows]);
-}
-
-/** `bpf ipcache list`, by prefix. */
-export function bpfIpcacheTable(entries: BpfIpcacheRow[]): string {
-  const rows = entries
-    .toSorted((a, b) => byAddress(a.prefix, b.prefix))
-    .map(row => [
-      row.prefix,
-      `identity=${row.identity} encryptkey=${row.encryptKey} tunnelendpoint=${row.tunnelEndpoint} ` +
-        `flags=${row.flags.join(',') || '<none>'}`,
-    ]);
-  return table([['IP PREFIX/ADDRESS', 'IDENTITY'], ...rows]);
-}
-
-/** `bpf policy get`: one label a line. */
-export function bpfPolicyTable(entries: BpfPolicyRow[]): string {
-  if (entries.length === 0) return 'Policy stats empty. Perhaps the policy enforcement is disabled?\n';
-  const rows = [
-    [
-      'POLICY',
-      'DIRECTION',
-      'LABELS (source:key[=value])',
-      'PORT/PROTO',
-      'PROXY PORT',
-      'AUTH TYPE',
-      'BYTES',
-      'PACKETS',
-      'PREFIX',
-      'COOKIE',
-    ],
-  ];
-  for (const row of entries) {
-    const [first = row.identity === 0 ? 'ANY' : String(row.identity), ...rest] = row.labels.toSorted();
-    rows.push(
-      [
-        row.action,
-        row.direction,
-        first,
-        row.port,
-        row.proxyPort === 0 ? 'NONE' : String(row.proxyPort),
-        row.authType,
-        row.bytes === undefined ? '-' : String(row.bytes),
-        row.packets === undefined ? '-' : String(row.packets),
-        String(row.prefixLen),
-        String(row.cookie),
-      ],
-      ...rest.map(label => ['', '', label, '', '', '', '', '', '', '']),
-    );
-  }
-  return table(rows);
-}
-
-/** `bpf metrics list`, sorted as text column by column. */
-export function bpfMetricsTable(entries: BpfMetricsRow[]): string {
-  const rows = entries
-    .map(row => [row.text, row.direction, String(row.packets), String(row.bytes), String(row.line), row.file])
-    .toSorted((a, b) => byText(a.join('\0'), b.join('\0')));
-  return table([['REASON', 'DIRECTION', 'PACKETS', 'BYTES', 'LINE', 'FILE'], ...rows]);
-}
-
-/** `bpf lb list`: a frontend's own line, then its backends. */
-export function bpfLbTable(entries: BpfLbRow[]): string {
-  const rows = entries.map(({ frontend, slot, revNat, flags, backend }) => [
-    `${frontend} (${slot})`,
-    slot === 0 ? `0.0.0.0:0 (${revNat}) (0) [${flags.join(', ')}]` : `${backend} (${revNat}) (${slot})`,
-  ]);
-  return table([['SERVICE ADDRESS', 'BACKEND ADDRESS (REVNAT_ID) (SLOT)'], ...rows]);
-}
-
-const hex = (value: number, digits: number): string => `0x${value.toString(16).padStart(digits, '0')}`;
-
-/** `bpf ct list`: a line each. */
-export function bpfCtLines(entries: BpfCtRow[]): string {
-  return entries
-    .map(
-      row =>
-        `${row.proto} ${row.direction} ${row.source} -> ${row.destination} expires=${row.expiresS} ` +
-        `Packets=${row.packets} Bytes=${row.bytes} RxFlagsSeen=${hex(row.rxTcpFlags, 2)} ` +
-        `TxFlagsSeen=${hex(row.txTcpFlags, 2)} Flags=${hex(row.flags, 4)} RevNAT=${row.revNat} ` +
-        `SourceSecurityID=${row.sourceIdentity} BackendID=${row.backendId}` +
-        `${row.translated ? ` Translated=${row.translated}` : ''}\n`,
-    )
-    .join('');
-}
-
-/** `bpf nat list`: a line each. */
-export function bpfNatLines(entries: BpfNatRow[]): string {
-  return entries
-    .map(
-      ({ proto, direction, source, destination, translated, createdS }) =>
-        `${proto} ${direction} ${source} -> ${destination} ` +
-        `XLATE_${direction === 'IN' ? 'DST' : 'SRC'} ${translated} Created=${createdS}sec ago\n`,
-    )
-    .join('');
 }
