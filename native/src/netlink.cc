@@ -44,6 +44,8 @@ static SharedFd OpenSocket(const std::vector<uint32_t> &groups, int protocol = N
 	/* A larger queue is a courtesy that needs CAP_NET_ADMIN: an overrun is handled anyway. */
 	int bytes = kReceiveBytes;
 	setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+	/* A transaction of netfilter is one datagram. */
+	setsockopt(fd->get(), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
 	struct timeval timeout = { kAnswerSeconds, 0 };
 	setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	struct sockaddr_nl address = {};

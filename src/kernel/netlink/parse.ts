@@ -14,6 +14,8 @@ export interface NetlinkMessage {
   type: number;
   flags: number;
   sequence: number;
+  /** Number of the socket that it answers, or that asked for what it tells of. */
+  port: number;
   body: Buffer;
 }
 
@@ -42,6 +44,7 @@ export function* messages(chunk: Buffer): Generator<NetlinkMessage> {
       type: chunk.readUInt16LE(at + 4),
       flags: chunk.readUInt16LE(at + 6),
       sequence: chunk.readUInt32LE(at + 8),
+      port: chunk.readUInt32LE(at + 12),
       body: chunk.subarray(at + HEADER_BYTES, at + length),
     };
     at += align(length);

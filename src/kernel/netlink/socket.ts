@@ -39,6 +39,7 @@ export function refused(reply: Reply, detail: Omit<ErrorDetail, 'code' | 'why'>)
 export class NetlinkSocket {
   readonly #handle: Handle;
   #sequence = 1;
+  #port = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
   private constructor(handle: Handle) {
@@ -75,6 +76,11 @@ export class NetlinkSocket {
     }
   }
 
+  /** The kernel's number of this socket, as answers have it; 0 before the first. */
+  get port(): number {
+    return this.#port;
+  }
+
   close(): void {
     this.#handle.close();
   }
@@ -83,7 +89,9 @@ export class NetlinkSocket {
     const first = this.#sequence;
     const train = trainOf(requests, first);
     this.#sequence = (first + requests.length) >>> 0 || 1;
-    return repliesIn(await native().netlinkTransact(this.#handle, train), requests.length, first);
+    const answer = await native().netlinkTransact(this.#handle, train);
+    for (const { port } of messages(answer)) this.#port = port;
+    return repliesIn(answer, requests.length, first);
   }
 }
 

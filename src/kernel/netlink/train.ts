@@ -44,17 +44,27 @@ export class Train {
 
   /** Begins a request: its type (`RTM_*`), flags, and the fixed header of its family (ifinfomsg, rtmsg…). */
   message(type: number, flags: number, header: Uint8Array): this {
+    this.#begin(type, flags, header, this.#sequence++);
+    this.#count++;
+    return this;
+  }
+
+  /** Begins a further message of the same request: it has the number of the one before. */
+  further(type: number, flags: number, header: Uint8Array): this {
+    this.#begin(type, flags, header, this.#sequence - 1);
+    return this;
+  }
+
+  #begin(type: number, flags: number, header: Uint8Array, sequence: number): void {
     this.#finish();
     this.#start = this.#length;
     const at = this.#grow(HEADER_BYTES);
     this.#buffer.writeUInt16LE(type, at + 4);
     this.#buffer.writeUInt16LE(flags | NLM.REQUEST, at + 6);
-    this.#buffer.writeUInt32LE(this.#sequence++ >>> 0, at + 8);
+    this.#buffer.writeUInt32LE(sequence >>> 0, at + 8);
     // Growing replaces the buffer: the place first, then the write.
     const headerAt = this.#grow(align(header.length));
     this.#buffer.set(header, headerAt);
-    this.#count++;
-    return this;
   }
 
   /** An attribute of raw bytes. */
@@ -90,6 +100,13 @@ export class Train {
   attrU32(type: number, value: number): this {
     const payload = Buffer.alloc(4);
     payload.writeUInt32LE(value >>> 0);
+    return this.attr(type, payload);
+  }
+
+  /** A 32-bit number in network order, as netfilter has them. */
+  attrU32BE(type: number, value: number): this {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32BE(value >>> 0);
     return this.attr(type, payload);
   }
 
