@@ -13,6 +13,7 @@
 #include "lib/encap.h"
 #include "lib/fib.h"
 #include "lib/history.h"
+#include "lib/own_address.h"
 #include "lib/pod_lb.h"
 #include "lib/remote.h"
 
@@ -77,7 +78,7 @@ static __always_inline int to_remote(struct __sk_buff *skb, struct ipv4_packet *
 	if (behind_tunnel(remote))
 		return encapsulate_from_pod(skb, packet, remote, flow);
 	/* Of what goes back to a service's client the stack has not seen the beginning. */
-	if (cfg_host_routing || flow->translated)
+	if (past_stack(packet->ip->daddr, remote) || flow->translated)
 		return via_neighbour(remote) ? route_to_node(skb, packet, remote, flow)
 					     : route_from_pod(skb, packet, flow);
 	return to_stack(skb, flow, TRACE_TO_STACK, SOURCE_LXC_C);

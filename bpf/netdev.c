@@ -15,6 +15,7 @@
 #include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/node_port.h"
+#include "lib/own_address.h"
 #include "lib/remote.h"
 
 static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *flow)
@@ -42,6 +43,9 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 	if (destination) {
 		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */
 		if (!cfg_host_routing || destination->flags & ENDPOINT_F_HOST)
+			return TC_ACT_OK;
+		if (cfg_stack_masquerade &&
+		    !past_stack(packet.ip->saddr, lookup_ipcache(packet.ip->saddr)))
 			return TC_ACT_OK;
 		/* Nobody asks who sends: then the longest look-up of this way is left out. */
 		if (destination->flags & ENDPOINT_F_POLICY_INGRESS ||

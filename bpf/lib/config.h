@@ -28,6 +28,11 @@ const volatile bool cfg_pod_lb = false;
 const volatile bool cfg_dsr = false;
 /* What pods send out of the cluster leaves with the node's address. */
 const volatile bool cfg_masquerade = false;
+/*
+ * The node's netfilter does so instead: it must see both ways of whatever it may
+ * have to do with, so host routing keeps to peers that see pods' own addresses.
+ */
+const volatile bool cfg_stack_masquerade = false;
 /* Destinations that see pods' own addresses, in the machine's order; mask 0: none. */
 const volatile __u32 cfg_native_net = 0;
 const volatile __u32 cfg_native_mask = 0;

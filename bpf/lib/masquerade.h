@@ -3,8 +3,8 @@
 #pragma once
 
 #include "endpoint.h"
-#include "fib.h"
 #include "nat.h"
+#include "own_address.h"
 #include "reply.h"
 
 /*
@@ -50,26 +50,6 @@ static __noinline int host_leaves(struct __sk_buff *skb)
 	return nat_out(skb, &tuple, tuple.key.saddr);
 }
 
-/* Whether who gets it sees the pod's own address. */
-static __always_inline bool keeps_address(__be32 destination)
-{
-	struct ipmasq_key listed = { .prefixlen = IPV4_BITS, .ipv4 = destination };
-	const struct ipcache_info *remote;
-
-	if (cfg_native_mask && (bpf_ntohl(destination) & cfg_native_mask) == cfg_native_net)
-		return true;
-	if (!is_unicast(destination))
-		return true;
-	remote = lookup_ipcache(destination);
-	if (remote && remote->flags & (IPCACHE_F_CLUSTER | IPCACHE_F_OWN_PODCIDR))
-		return true;
-	/* Behind a tunnel nobody out there knows a way back to a pod. */
-	if (remote && (remote->identity == IDENTITY_HOST ||
-		       (!cfg_tunnel && remote->identity == IDENTITY_REMOTE_NODE)))
-		return true;
-	return bpf_map_lookup_elem(&cilium_ipmasq_v4, &listed);
-}
-
 static __noinline int masquerade(struct __sk_buff *skb)
 {
 	struct tuple tuple;
@@ -103,7 +83,7 @@ static __always_inline int leave_node(struct __sk_buff *skb, struct flow *flow)
 	if (!cfg_masquerade)
 		return 0;
 	sender = lookup_endpoint(packet.ip->saddr);
-	if (!sender || keeps_address(packet.ip->daddr))
+	if (!sender || sees_own_address(packet.ip->daddr, lookup_ipcache(packet.ip->daddr)))
 		return 0;
 	/* Of the node's own addresses only the router's is unknown outside. */
 	if (sender->flags & ENDPOINT_F_HOST && packet.ip->saddr != bpf_htonl(cfg_router_ipv4))

@@ -42,6 +42,7 @@ import { NodeIpam } from './ipam/node-ipam.ts';
 import { L2Announcer } from './l2/announcer.ts';
 import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
+import { MasqueradeSync } from './masquerade.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
 import { connectedNetworks, deviceAddresses, findNetworkDevices } from './network-devices.ts';
@@ -179,6 +180,7 @@ export class Agent {
         deviceMtu,
         routeMtu,
         tcx: config.tcx,
+        ...(config.masquerade === 'netfilter' ? { stackMasquerade: nativeRange(config) } : {}),
         ...(config.kubeProxyReplacement
           ? {
               services: {
@@ -237,6 +239,12 @@ export class Agent {
 
     const prober = new HealthProber();
     readiness.why = 'the datapath was not probed yet';
+    const masquerade = new MasqueradeSync({
+      config,
+      datapath,
+      devices: networkDevices.map(device => device.name),
+      controllers,
+    });
     inbound = new Inbound({
       config,
       node,
@@ -249,6 +257,7 @@ export class Agent {
       networkDevices,
       directNetworks: await connectedNetworks(rtnl, networkDevices[0]!),
       routeMtu,
+      masquerade,
       log: log.for('inbound'),
     });
     const serviceDevices = config.kubeProxyReplacement
@@ -461,11 +470,17 @@ function flowOptions(config: AgentConfig): FlowOptions {
     nodePort: true,
     podLb: false,
     dsr: config.loadBalancerMode === 'dsr',
-    masquerade: config.bpfMasquerade,
-    ...(config.ipv4NativeRoutingCidr ? { nativeRoutingCidr: config.ipv4NativeRoutingCidr } : {}),
+    masquerade: config.masquerade === 'bpf',
+    ...nativeRange(config),
     nodePortRange: config.nodePortRange,
     sizes: FLOW_SIZES,
   };
+}
+
+/** What the network behind the nodes routes by itself; nothing through tunnels. */
+function nativeRange(config: AgentConfig): { nativeRoutingCidr?: string } {
+  const { routingMode, ipv4NativeRoutingCidr: range } = config;
+  return routingMode === 'native' && range ? { nativeRoutingCidr: range } : {};
 }
 
 /** The node's own endpoint id, the same for as long as the journal lives. */

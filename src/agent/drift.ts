@@ -2,6 +2,7 @@ import type { Controller, ControllerSet } from '../base/controller.ts';
 import type { DriftLedger } from '../base/drift.ts';
 import type { Datapath } from '../datapath/datapath.ts';
 import type { EndpointMender } from '../endpoint/mend.ts';
+import { NftablesMonitor, type NftChange } from '../kernel/nftables.ts';
 import { NetlinkMonitor } from '../kernel/rtnetlink.ts';
 
 /** What the kernel never tells of (map entries, pins, TCX links) is looked at this often. */
@@ -26,6 +27,7 @@ export class DriftWatch {
   readonly #deps: DriftDeps;
   readonly #controller: Controller;
   readonly #monitor: NetlinkMonitor;
+  readonly #rules: NftablesMonitor | undefined;
   #soon: NodeJS.Timeout | undefined;
   readonly #clock: NodeJS.Timeout;
   /** The next pass looks at everything. */
@@ -44,6 +46,12 @@ export class DriftWatch {
       },
       onOverrun: () => this.#passSoon(),
     }).unref();
+    this.#rules = watchRules(
+      change => {
+        if (this.#soon === undefined && deps.datapath.goesAgainstRules(change)) this.#passSoon();
+      },
+      () => this.#passSoon(),
+    );
     // Not the controller's own interval: every notified pass would put the full one off.
     this.#clock = setInterval(() => {
       this.#full = true;
@@ -56,6 +64,7 @@ export class DriftWatch {
     clearInterval(this.#clock);
     clearTimeout(this.#soon);
     this.#monitor.close();
+    this.#rules?.close();
   }
 
   #passSoon(): void {
@@ -86,5 +95,17 @@ export class DriftWatch {
     if (failures.length === 0) return;
     this.#full = true;
     throw failures[0];
+  }
+}
+
+/** Nothing where the kernel has no netfilter: then there are no rules to watch over. */
+function watchRules(
+  onChange: (change: NftChange) => void,
+  onOverrun: () => void,
+): NftablesMonitor | undefined {
+  try {
+    return new NftablesMonitor({ onChange, onOverrun }).unref();
+  } catch {
+    return undefined;
   }
 }

@@ -13,6 +13,7 @@ import type { NodeIdentity } from './bootstrap.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { PodIdentities } from './identities.ts';
 import type { NodeIpam } from './ipam/node-ipam.ts';
+import type { MasqueradeSync } from './masquerade.ts';
 
 /** A pass looks at the whole cluster: changes that come in a burst share one. */
 const SPACING_MS = 50;
@@ -31,6 +32,7 @@ export interface InboundDeps {
   /** Networks that the first of them is connected to. */
   directNetworks: readonly string[];
   routeMtu: number;
+  masquerade: MasqueradeSync;
   log: Logger;
 }
 
@@ -43,6 +45,8 @@ export class Inbound {
   readonly #routing: Controller;
   readonly #labels: Controller;
   readonly #listeners: (() => void)[] = [];
+  /** The cluster's view is all that there is. */
+  #whole = false;
 
   constructor(deps: InboundDeps) {
     this.#deps = deps;
@@ -103,7 +107,10 @@ export class Inbound {
     view
       .synced()
       .then(async () => {
+        this.#whole = true;
         await this.#routing.trigger();
+        // Before its rules of an earlier run are nobody's wish.
+        await this.#deps.masquerade.settled();
         datapath.allowPrune();
         await datapath.resync();
         this.#labels.kick();
@@ -122,12 +129,13 @@ export class Inbound {
     const self = this.self();
     const peers = view.peers(node.name);
     const local = datapath.pods.admitted;
+    const clusterCidrs = config.ipamMode === 'cluster-pool' ? config.clusterPoolIpv4Cidrs : view.poolRanges();
     const ipcache = ipcacheEntries({
       self,
       peers,
       localEndpoints: new Map([...local.values()].map(e => [e.ipv4, e.identity])),
       remoteEndpoints: view.remoteEndpoints(node.ipv4),
-      clusterCidrs: config.ipamMode === 'cluster-pool' ? config.clusterPoolIpv4Cidrs : view.poolRanges(),
+      clusterCidrs,
       directNetworks: this.#directNetworks(),
     });
     datapath.ipcache.replace(ipcache, () => true, sameIpcacheEntry);
@@ -150,6 +158,7 @@ export class Inbound {
       () => true,
       (a, b) => JSON.stringify(a) === JSON.stringify(b),
     );
+    this.#deps.masquerade.cluster({ self, peers, clusterCidrs, whole: this.#whole });
     // A full ipcache is no reason to leave routes out.
     const outcomes = await Promise.allSettled([datapath.ipcache.commit(), datapath.routes.commit()]);
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

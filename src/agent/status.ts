@@ -102,6 +102,7 @@ export function statusResponse(input: StatusInput): StatusResponse {
     routing: {
       network: config.routingMode === 'native' ? 'Native' : `Tunnel [${config.tunnelProtocol}]`,
       host: config.hostLegacyRouting ? 'Legacy' : 'BPF',
+      'host-reason': config.hostRoutingReason,
     },
     'attach-mode': input.attachMode,
     'datapath-mode': 'veth',
@@ -134,7 +135,9 @@ function replacement({ config, serviceDevices }: StatusInput): StatusResponse['k
 }
 
 function masquerading({ config, serviceDevices }: StatusInput): StatusResponse['masquerading'] {
-  if (!config.bpfMasquerade) return { mode: 'Disabled', ipv4: false, ipv6: false };
+  if (config.masquerade === 'none') return { mode: 'Disabled', ipv4: false, ipv6: false };
+  // Cilium's word for what netfilter does; here it is nftables.
+  if (config.masquerade === 'netfilter') return { mode: 'IPTables', ipv4: true, ipv6: false };
   return {
     mode: 'BPF',
     devices: serviceDevices.map(({ name }) => name),

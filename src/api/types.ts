@@ -106,7 +106,13 @@ export interface StatusResponse {
   'ipv4-big-tcp'?: { enabled: boolean };
   'ipv6-big-tcp'?: { enabled: boolean };
   'bandwidth-manager'?: { enabled: boolean; devices?: string[] | null };
-  routing: { network: string /* `Native` or `Tunnel [vxlan]` */; host: 'BPF' | 'Legacy' };
+  routing: {
+    /** `Native` or `Tunnel [vxlan]`. */
+    network: string;
+    host: 'BPF' | 'Legacy';
+    /** Why so, for people. */
+    'host-reason'?: string;
+  };
   'attach-mode': 'tcx' | 'tc';
   'datapath-mode': 'veth';
   masquerading: {

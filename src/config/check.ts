@@ -44,10 +44,10 @@ export function checkCombinations(values: Resolved, at: (path: string) => Place)
     if (values.has('ipv4NativeRoutingCIDR')) {
       warn('ipv4NativeRoutingCIDR', `has no effect in tunnel mode; set ${at('routingMode').key} to native`);
     }
-  } else if (!values.has('ipv4NativeRoutingCIDR')) {
+  } else if (!values.has('ipv4NativeRoutingCIDR') && values.get('enableIPv4Masquerade') === true) {
     warn(
       'ipv4NativeRoutingCIDR',
-      'not set in native mode; it will be needed for masquerading, set it to the range that your network routes',
+      'not set in native mode: whatever is neither pod nor node sees the address of the node; set it to the range that your network routes',
     );
   }
   if (

@@ -52,9 +52,9 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     autoDirectNodeRoutes: get<boolean>('autoDirectNodeRoutes'),
     endpointRoutes: get<boolean>('endpointRoutes.enabled'),
     ...(nativeRange === undefined ? {} : { ipv4NativeRoutingCidr: nativeRange }),
-    hostLegacyRouting: get<boolean>('bpf.hostLegacyRouting'),
+    ...hostRoutingOf(resolved),
     tcx: get<string>('bpf.tcx') as TcxMode,
-    bpfMasquerade: get<boolean>('bpf.masquerade'),
+    masquerade: masqueradeOf(resolved),
     loadBalancerAlgorithm: get<string>('loadBalancer.algorithm') as AgentConfig['loadBalancerAlgorithm'],
     loadBalancerMode: get<string>('loadBalancer.mode') as AgentConfig['loadBalancerMode'],
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],
@@ -77,6 +77,23 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
       Object.fromEntries(Object.entries(complete).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))),
     ),
   });
+}
+
+function masqueradeOf(resolved: Resolved): AgentConfig['masquerade'] {
+  if (resolved.get('enableIPv4Masquerade') !== true) return 'none';
+  return resolved.get('bpf.masquerade') === true ? 'bpf' : 'netfilter';
+}
+
+/** Past the stack by default where nothing is left for it to do. */
+function hostRoutingOf(resolved: Resolved): Pick<AgentConfig, 'hostLegacyRouting' | 'hostRoutingReason'> {
+  const wanted = resolved.get('bpf.hostLegacyRouting') as boolean | undefined;
+  if (wanted !== undefined)
+    return { hostLegacyRouting: wanted, hostRoutingReason: `bpf.hostLegacyRouting is ${wanted}` };
+  if (resolved.get('kubeProxyReplacement') !== true)
+    return { hostLegacyRouting: true, hostRoutingReason: 'kubeProxyReplacement is not on' };
+  if (masqueradeOf(resolved) !== 'bpf')
+    return { hostLegacyRouting: true, hostRoutingReason: 'masquerade is not in eBPF' };
+  return { hostLegacyRouting: false, hostRoutingReason: 'services and masquerade are in eBPF' };
 }
 
 /** Flat keys that Cilium does not write in a mode, since nobody reads them. Pure. */

@@ -190,8 +190,8 @@ export const settings: readonly Setting[] = [
     'bpf.hostLegacyRouting',
     'enable-host-legacy-routing',
     boolean,
-    true,
-    "Let pod packets pass the node's own stack, where netfilter sees them. `false` takes the short way past it.",
+    undefined,
+    "Let pod packets pass the node's own stack, where netfilter sees them. `false` takes the short way past it, which is also taken, unless set, where both `kubeProxyReplacement` and masquerade are in eBPF.",
   ),
   built(
     'bpf.tcx',
@@ -229,11 +229,18 @@ export const settings: readonly Setting[] = [
     'Services are balanced in eBPF, so that kube-proxy is not needed.',
   ),
   built(
+    'enableIPv4Masquerade',
+    'enable-ipv4-masquerade',
+    boolean,
+    true,
+    'What pods send out of the cluster leaves with the address of the node: by nftables, or in eBPF with `bpf.masquerade`. In native mode `ipv4NativeRoutingCIDR` is left alone.',
+  ),
+  built(
     'bpf.masquerade',
     'enable-bpf-masquerade',
     boolean,
     false,
-    'What pods send out of the cluster leaves with the address of the node, in eBPF. Needs `kubeProxyReplacement`; in native mode `ipv4NativeRoutingCIDR` is left alone.',
+    'Masquerade in eBPF instead of netfilter. Needs `kubeProxyReplacement`.',
   ),
   built(
     'loadBalancer.algorithm',
@@ -280,7 +287,6 @@ export const settings: readonly Setting[] = [
     undefined,
     'The same as address and port; without it, all addresses when `prometheus.enabled`.',
   ),
-  later('enableIPv4Masquerade', 'enable-ipv4-masquerade', 'Masquerading of what leaves the cluster.'),
   built(
     'l2announcements.enabled',
     'enable-l2-announcements',

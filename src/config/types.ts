@@ -41,11 +41,13 @@ export interface AgentConfig {
   readonly ipv4NativeRoutingCidr?: string;
   /** Packets go through the node's own stack (netfilter sees them) instead of straight to the device. */
   readonly hostLegacyRouting: boolean;
+  /** Why so, for people. */
+  readonly hostRoutingReason: string;
   readonly tcx: TcxMode;
   /** Services are balanced here. */
   readonly kubeProxyReplacement: boolean;
-  /** What leaves the cluster has the node's address. */
-  readonly bpfMasquerade: boolean;
+  /** Who gives what leaves the cluster the node's address: programs, the node's netfilter, nobody. */
+  readonly masquerade: 'bpf' | 'netfilter' | 'none';
   readonly loadBalancerAlgorithm: 'random' | 'maglev';
   readonly loadBalancerMode: 'snat' | 'dsr';
   /** First and last. */

@@ -2,6 +2,7 @@ import type { Journal } from '../base/journal.ts';
 import type { Logger } from '../base/log.ts';
 import { type Drift, Reconciler, type Target } from '../base/reconcile.ts';
 import { tcxSupported } from '../kernel/libbpf/index.ts';
+import type { NftChange } from '../kernel/nftables.ts';
 import type { NetlinkEvent, Route, Rtnetlink } from '../kernel/rtnetlink.ts';
 import type { ResponderRecord } from '../maps/l2.ts';
 import type { EndpointEntry, IpcacheRecord } from '../maps/tables.ts';
@@ -24,6 +25,7 @@ import {
 } from './devices.ts';
 import { type ResponderSpec, responderTarget } from './l2-responder.ts';
 import { LocalPods } from './local-pods.ts';
+import { type MasqueradeSpec, MasqueradeTarget } from './masquerade-table.ts';
 import { deviceOptions, type NodeDatapathOptions, usesTcx } from './options.ts';
 import { type PinSpec, PinTarget } from './pins.ts';
 import { PolicyMaps } from './policy-maps.ts';
@@ -60,6 +62,9 @@ export class Datapath {
   readonly ipcache: Reconciler<IpcacheSpec, IpcacheRecord>;
   readonly routes: Reconciler<RouteSpec, Route>;
   readonly attachments: Reconciler<Attachment, ActualAttachment>;
+  /** What the node's netfilter masquerades; nothing where it need not. */
+  readonly masquerade: Reconciler<MasqueradeSpec, string>;
+  readonly #masqueradeTarget = new MasqueradeTarget();
   readonly #deviceTable: Reconciler<DeviceSpec, ActualDevice>;
   readonly #sysctls: Reconciler<SysctlSpec, string>;
   readonly #pins: Reconciler<PinSpec, number>;
@@ -95,6 +100,7 @@ export class Datapath {
     this.ipcache = table(ipcacheTarget(programs));
     this.routes = table(new RouteTarget(rtnl, journal));
     this.attachments = table(this.#attachmentTarget);
+    this.masquerade = table(this.#masqueradeTarget);
     this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
     if (options.l2Announcements) this.announced = table(responderTarget(programs));
     if (options.services) {
@@ -149,6 +155,7 @@ export class Datapath {
       routeMtu: options.routeMtu,
       routerIpv4: options.routerIpv4,
       ...(options.flows ? { flows: options.flows } : {}),
+      ...(options.stackMasquerade ? { stackMasquerade: options.stackMasquerade } : {}),
       ...(options.l2Announcements ? { l2Announcements: true } : {}),
       ...(options.services ? { services: options.services } : {}),
     };
@@ -215,6 +222,16 @@ export class Datapath {
     });
   }
 
+  /** Whether the node's netfilter masquerades already, by the rules of an earlier run. */
+  async masquerades(): Promise<boolean> {
+    return (await this.#masqueradeTarget.read()).size > 0;
+  }
+
+  /** The same of a change to the node's netfilter. */
+  goesAgainstRules(change: NftChange): boolean {
+    return this.#masqueradeTarget.concerns(change);
+  }
+
   policyMapPath(endpointId: number): string {
     return this.#policyMaps.path(endpointId);
   }
@@ -222,6 +239,7 @@ export class Datapath {
   /** Drops handles; everything in the kernel goes on working. */
   close(): void {
     this.services?.close();
+    this.#masqueradeTarget.close();
     this.programs.close();
   }
 
@@ -235,6 +253,7 @@ export class Datapath {
       this.ipcache,
       this.routes,
       this.attachments,
+      this.masquerade,
       ...(this.#sockets ? [this.#sockets] : []),
       ...(this.services ? [this.services] : []),
       ...(this.announced ? [this.announced] : []),

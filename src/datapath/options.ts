@@ -18,6 +18,8 @@ export interface NodeDatapathOptions {
   tcx: 'always' | 'devices' | 'never';
   /** Services and masquerade packet by packet; absent when neither is wanted. */
   flows?: FlowOptions;
+  /** The node's netfilter masquerades; see `DatapathOptions`. */
+  stackMasquerade?: { nativeRoutingCidr?: string };
   /** ARP is answered for what `announced` says. */
   l2Announcements?: boolean;
   /** Services are balanced; at the sockets of this cgroup and below. */

@@ -48,6 +48,11 @@ export interface DatapathOptions {
   services?: { frontends: number };
   /** ARP for addresses of services is answered on network devices. */
   l2Announcements?: boolean;
+  /**
+   * The node's netfilter masquerades: host routing leaves to the stack, both ways, what it may have to do with; not
+   * what `nativeRoutingCidr` holds.
+   */
+  stackMasquerade?: { nativeRoutingCidr?: string };
   /** What deals with services and addresses packet by packet; none of it when absent. */
   flows?: FlowOptions;
 }
@@ -91,12 +96,14 @@ function sizeFlowMaps(object: BpfObject, flows: FlowOptions | undefined): void {
 /** `cfg_` options of `flows`; those of a node without them are off. */
 function flowRodata(options: DatapathOptions): Partial<Rodata> {
   const { flows, routerIpv4 } = options;
-  const native = flows?.nativeRoutingCidr ? parseIpv4Cidr(flows.nativeRoutingCidr) : undefined;
+  const range = (options.stackMasquerade ?? flows)?.nativeRoutingCidr;
+  const native = range ? parseIpv4Cidr(range) : undefined;
   return {
     cfg_node_port: flows?.nodePort ?? false,
     cfg_pod_lb: flows?.podLb ?? false,
     cfg_dsr: (flows?.dsr ?? false) && !options.tunnel,
     cfg_masquerade: flows?.masquerade ?? false,
+    cfg_stack_masquerade: options.stackMasquerade !== undefined,
     cfg_native_net: native?.network ?? 0,
     cfg_native_mask: native ? ipv4Mask(native.prefixLength) : 0,
     cfg_router_ipv4: routerIpv4 ? parseIpv4(routerIpv4) : 0,

@@ -5,6 +5,7 @@ import { BpfProgram, TcFilter, TcxLink } from '../kernel/libbpf/index.ts';
 import type { Link, Rtnetlink } from '../kernel/rtnetlink.ts';
 import { Maps } from '../maps/abi.gen.ts';
 import { nextOf } from './map-upgrade.ts';
+import { MASQUERADE_TABLE, MasqueradeTarget } from './masquerade-table.ts';
 import { policyMapOwner } from './policy-maps.ts';
 import { isOurDevice, ROUTE_NOTES } from './route-table.ts';
 import { removeSocketLink, socketPinRoot } from './socket-lb.ts';
@@ -31,6 +32,7 @@ export async function datapathRemains(
   const links = await rtnl.links();
   return [
     ...(await routeRemains(rtnl, journal)),
+    ...(await masqueradeRemains()),
     ...links.filter(link => !isOurDevice(link.name)).flatMap(filterRemains),
     ...tcxRemains(join(bpfRoot, 'cilium', 'devices')),
     ...socketRemains(bpfRoot),
@@ -50,6 +52,15 @@ async function routeRemains(rtnl: Rtnetlink, journal: ReadonlyMap<string, unknow
       what: `route ${route.dst} via ${route.gateway}`,
       remove: async () => void (await ignoring(['ESRCH'], () => rtnl.deleteRoute(route))),
     }));
+}
+
+async function masqueradeRemains(): Promise<Remain[]> {
+  const target = new MasqueradeTarget();
+  const present = await target.read().finally(() => target.close());
+  return [...present.keys()].map(() => ({
+    what: `nftables table ip ${MASQUERADE_TABLE}`,
+    remove: () => target.delete().finally(() => target.close()),
+  }));
 }
 
 /** A filter in our slot is ours when its program's name says so. */

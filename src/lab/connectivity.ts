@@ -69,7 +69,7 @@ class LabOutside {
     this.#port = port;
   }
 
-  /** Ready to answer. Pods are not masqueraded unless `masquerade`: then it needs ways back to them, as a router would know. */
+  /** Ready to answer, and to ask: unless programs masquerade, answers too, it is given ways to the pods, as a router would know. */
   async open(masquerade: boolean): Promise<Outside> {
     this.#startServer();
     if (!masquerade) await this.#learnRoutes();
@@ -158,10 +158,10 @@ export function labStage(
   const client = createClient(labPaths(lab).localKubeconfig);
   const outside = new LabOutside(lab, client, options.port);
   /** What the lab runs with at this moment: a run that was killed may have left something else than it found. */
-  const running = (): { values: Values; config: AgentConfig; flat: Readonly<Record<string, string>> } => {
+  const running = (): { values: Values; config: AgentConfig } => {
     const { values } = requireLab(lab);
     const { flat } = resolveValues([], [], values);
-    return { values, flat, config: parseFlat(flat) };
+    return { values, config: parseFlat(flat) };
   };
   let before: Values | undefined;
   const restore = async (values: Values, waiting: Waiting): Promise<void> => {
@@ -188,9 +188,7 @@ export function labStage(
       await labUpgrade(lab, { files: [], sets: setsOf(wanted, config), reset: false }, waiting);
     },
     outside: () => {
-      const { flat } = running();
-      const keys = ['enable-ipv4-masquerade', 'enable-bpf-masquerade'];
-      return outside.open(keys.some(key => flat[key] === 'true'));
+      return outside.open(running().config.masquerade === 'bpf');
     },
     // The lab's runtime keeps what containers print: <namespace>_<pod>_<container>.log.
     logOf: async (namespace, pod) =>

@@ -1304,6 +1304,7 @@ export type Rodata = {
   cfg_pod_lb: boolean;
   cfg_dsr: boolean;
   cfg_masquerade: boolean;
+  cfg_stack_masquerade: boolean;
   cfg_native_net: number;
   cfg_native_mask: number;
   cfg_router_ipv4: number;

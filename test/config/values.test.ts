@@ -33,10 +33,11 @@ test('the defaults', t => {
     'tunnel-port': '8472',
     'auto-direct-node-routes': 'false',
     'enable-endpoint-routes': 'false',
-    'enable-host-legacy-routing': 'true',
     'kube-proxy-replacement': 'false',
+    'enable-ipv4-masquerade': 'true',
     'enable-bpf-masquerade': 'false',
   });
+  t.false('enable-host-legacy-routing' in flat);
   t.false('ipv4-native-routing-cidr' in flat);
 });
 

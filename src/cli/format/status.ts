@@ -195,7 +195,8 @@ export function formatStatus(status: StatusResponse, options: { verbose: boolean
   text += line('IPv4 BIG TCP', onOff(status['ipv4-big-tcp']?.enabled ?? false));
   text += line('IPv6 BIG TCP', onOff(status['ipv6-big-tcp']?.enabled ?? false));
   text += line('BandwidthManager', onOff(status['bandwidth-manager']?.enabled ?? false));
-  text += line('Routing', `Network: ${status.routing.network}`, `Host: ${status.routing.host}`);
+  const { network, host, 'host-reason': why } = status.routing;
+  text += line('Routing', `Network: ${network}`, `Host: ${host}${verbose && why ? ` (${why})` : ''}`);
   text += line('Attach Mode', status['attach-mode'] === 'tcx' ? 'TCX' : 'Legacy TC');
   text += line('Device Mode', status['datapath-mode']);
   text += line('Masquerading', masquerading(status));

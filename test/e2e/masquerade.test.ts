@@ -1,0 +1,171 @@
+import test from 'ava';
+import { MASQUERADE_TABLE } from '../../src/datapath/masquerade-table.ts';
+import { Nftables } from '../../src/kernel/nftables.ts';
+import { waitUntil } from '../../src/lab/deadline.ts';
+import { collect, printed, TestLab } from './lab.ts';
+import { ask, askUdp, serve } from './serve.ts';
+
+/** What pods send out of the cluster, as it is seen outside: masquerade by the node's netfilter. */
+const lab = new TestLab('masquerade');
+const RANGE = ['ipam.operator.clusterPoolIPv4PodCIDRList=10.46.0.0/16'];
+const LEFT = '192.168.10.100';
+const RIGHT = '192.168.10.101';
+const OUTSIDE = '192.168.10.1';
+let podLeft: string;
+let podRight: string;
+
+test.before(async () => {
+  await lab.up('left,right', ...RANGE);
+  podLeft = await lab.pod('l', 'left', ...serve('l', 8080));
+  podRight = await lab.pod('r', 'right', ...serve('r', 8080));
+  const server = lab.spawn(['lab', 'exec', 'outside', '--', ...serve('out', 9000)]);
+  const other = lab.spawn(['lab', 'exec', 'right', '--', ...serve('node', 9000)]);
+  servers.push(server, other);
+  await untilSeen('l', `http://${OUTSIDE}:9000/`, /^out /);
+  await untilSeen('l', `http://${RIGHT}:9000/`, /^node /);
+});
+
+const servers: ReturnType<TestLab['spawn']>[] = [];
+test.after.always(async () => {
+  for (const server of servers) server.kill();
+  await lab.down();
+});
+
+/** The address that whoever answers at the URL has seen. */
+async function seen(from: string, url: string): Promise<string> {
+  const text = await lab.execMust(from, ...ask(url));
+  return text.trim().replace(/^\w+ (::ffff:)?/, '');
+}
+
+async function untilSeen(from: string, url: string, wanted: RegExp): Promise<void> {
+  await waitUntil(`${wanted} from ${url}`, 60_000, async because => {
+    const { stdout, stderr } = await lab.exec(from, ...ask(url));
+    because(stdout + stderr);
+    return wanted.test(stdout) ? true : undefined;
+  });
+}
+
+/** Does something with the tables of a node's netfilter. */
+async function inNode<T>(node: string, work: (nft: Nftables) => Promise<T>): Promise<T> {
+  const { nodes } = JSON.parse(await lab.must('lab', 'status', '-o', 'json'));
+  const { pid } = nodes.find((n: { name: string }) => n.name === node).agent;
+  const nft = Nftables.open({ netns: `/proc/${pid}/ns/net` });
+  try {
+    return await work(nft);
+  } finally {
+    nft.close();
+  }
+}
+
+const upgrade = async (...sets: string[]): Promise<void> =>
+  void (await lab.must(
+    'lab',
+    'upgrade',
+    '--reset-values',
+    ...[...RANGE, ...sets].flatMap(s => ['--set', s]),
+  ));
+
+test.serial('tunnel: outside and a node see the node, a pod sees the pod', async t => {
+  t.regex(
+    await lab.execMust('left', 'cilium', 'status'),
+    /Masquerading: +IPTables \[IPv4: Enabled, IPv6: Disabled\]/,
+  );
+  t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+  t.is(await seen('r', `http://${OUTSIDE}:9000/`), RIGHT);
+  t.is(await seen('l', `http://${RIGHT}:9000/`), LEFT);
+  t.is(await seen('l', `http://${podRight}:8080/`), podLeft);
+  t.is(await seen('left', `http://${podRight}:8080/`).then(a => a.startsWith('10.46.') || a === LEFT), true);
+  t.true(await lab.reaches('l', [OUTSIDE, RIGHT, podRight]));
+  t.is(await lab.execMust('l', ...askUdp(OUTSIDE, 9000, 3)), `out ${OUTSIDE}:9000\n`.repeat(3));
+});
+
+test.serial('rules that somebody deletes come back', async t => {
+  await inNode('left', nft => nft.delete(MASQUERADE_TABLE));
+  await waitUntil('the rules', 60_000, async () =>
+    (await inNode('left', nft => nft.tables())).includes(MASQUERADE_TABLE) ? true : undefined,
+  );
+  t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+});
+
+test.serial('an agent that is killed, away and back: rules stay, an open connection goes on', async t => {
+  const talk = `
+    const s = require('net').connect(9001, '${OUTSIDE}', () => console.log('open'));
+    s.on('data', d => process.stdout.write(d)); s.on('error', e => console.log(e.code)); s.on('close', () => process.exit());
+    setInterval(() => s.write('.'), 20);`;
+  const echo = `
+    require('net').createServer(s => { console.log('from ' + s.remoteAddress); s.pipe(s); }).listen(9001, '0.0.0.0', () => console.log('up'));`;
+  const server = lab.spawn(['lab', 'exec', 'outside', '--', process.execPath, '-e', echo]);
+  servers.push(server);
+  await printed(server, /up/);
+  const told = printed(server, /from /);
+  const client = lab.spawn(['lab', 'exec', 'l', '--', process.execPath, '-e', talk]);
+  const ended = collect(client);
+  await printed(client, /open\n\.{5}/);
+  t.regex(await told, new RegExp(`from ${LEFT}`));
+  for (let i = 0; i < 3; i++) {
+    await lab.must('lab', 'node', 'kill', 'left');
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT, 'without an agent');
+    await lab.must('lab', 'node', 'start', 'left');
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+    await printed(client, /\.{5}/);
+  }
+  client.kill();
+  t.regex((await ended).stdout, /^open\n?\.+$/);
+});
+
+for (const [host, endpointRoutes] of [
+  ['Legacy', true],
+  ['Legacy', false],
+  ['BPF', true],
+  ['BPF', false],
+] as const)
+  test.serial(
+    `native, Host: ${host}, endpoint routes ${endpointRoutes ? 'on' : 'off'}: nodes and what the network routes see the pod`,
+    async t => {
+      const native = (cidr: string): string[] => [
+        'routingMode=native',
+        'autoDirectNodeRoutes=true',
+        `ipv4NativeRoutingCIDR=${cidr}`,
+        `bpf.hostLegacyRouting=${host === 'Legacy'}`,
+        `endpointRoutes.enabled=${endpointRoutes}`,
+      ];
+      await upgrade(...native('10.46.0.0/16'));
+      t.regex(
+        await lab.execMust('left', 'cilium', 'status', '--verbose'),
+        new RegExp(`Host: ${host} \\(bpf.hostLegacyRouting`),
+      );
+      t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+      t.is(await seen('l', `http://${RIGHT}:9000/`), podLeft);
+      t.is(await seen('l', `http://${podRight}:8080/`), podLeft);
+      t.is(await lab.execMust('l', ...askUdp(OUTSIDE, 9000, 3)), `out ${OUTSIDE}:9000\n`.repeat(3));
+      // Who knows a way to a pod is answered by the pod, not by the node.
+      await lab.execMust('outside', 'ip', 'route', 'replace', podLeft, 'via', LEFT);
+      t.is(await seen('outside', `http://${podLeft}:8080/`), OUTSIDE);
+      t.is(await lab.execMust('outside', ...askUdp(podLeft, 8080, 3)), `l ${podLeft}:8080\n`.repeat(3));
+      await upgrade(...native('192.0.0.0/8'));
+      t.is(await seen('l', `http://${OUTSIDE}:9000/`), podLeft);
+      await lab.execMust('outside', 'ip', 'route', 'del', podLeft);
+    },
+  );
+
+test.serial('switched off, the rules go', async t => {
+  await upgrade('enableIPv4Masquerade=false');
+  t.regex(await lab.execMust('left', 'cilium', 'status'), /Masquerading: +Disabled/);
+  await waitUntil('no rules', 90_000, async () =>
+    (await inNode('left', nft => nft.tables())).length === 0 ? true : undefined,
+  );
+  await lab.execMust('outside', 'ip', 'route', 'replace', podLeft, 'via', LEFT);
+  t.is(await seen('l', `http://${OUTSIDE}:9000/`), podLeft);
+  await lab.execMust('outside', 'ip', 'route', 'del', podLeft);
+});
+
+test.serial('clean-up takes the rules with the rest', async t => {
+  await upgrade();
+  t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+  await lab.must('lab', 'node', 'stop', 'right');
+  const said = await lab.execMust('right', 'fimbria', 'cleanup');
+  t.regex(said, /nftables table ip fimbria/);
+  const again = await lab.execMust('right', 'fimbria', 'cleanup', '--dry-run');
+  t.notRegex(again, /nftables/);
+  await lab.must('lab', 'node', 'start', 'right');
+});
