@@ -30,7 +30,10 @@ const ALONE = ['ipam', 'scale', 'apiserver'];
 /** Parts that need the three labs of the datapath's ways. */
 const WAYS = ['traffic', 'ebpf', 'ipcache'];
 
+/** As the others, which are given `ipMasq: false`. */
+const PLAIN = 'enableIPv4Masquerade=false';
 const NATIVE = [
+  PLAIN,
   'routingMode=native',
   'autoDirectNodeRoutes=true',
   'ipv4NativeRoutingCIDR=10.244.0.0/16',
@@ -38,7 +41,7 @@ const NATIVE = [
 ];
 const BPF = [...NATIVE, 'bpf.hostLegacyRouting=false'];
 const LEGACY = [...NATIVE, 'bpf.hostLegacyRouting=true'];
-const VXLAN = ['routingMode=tunnel', 'tunnelProtocol=vxlan', 'bpf.hostLegacyRouting=false'];
+const VXLAN = [PLAIN, 'routingMode=tunnel', 'tunnelProtocol=vxlan', 'bpf.hostLegacyRouting=false'];
 
 const FULL = {
   rounds: 21,
