@@ -36,7 +36,8 @@ static __always_inline int answer_client(struct __sk_buff *skb, struct ipv4_pack
 	if (!cfg_node_port)
 		return 0;
 	need_tuple(skb, tuple);
-	if (!is_flow(tuple))
+	/* What the pod itself has begun answers nobody. */
+	if (!is_flow(tuple) || (tuple->entry && tuple->key.direction == CT_EGRESS))
 		return 0;
 	answer = reply_from_service(skb, tuple, CT_INGRESS);
 	if (answer != REPLY)

@@ -18,6 +18,17 @@
 #include "lib/own_address.h"
 #include "lib/remote.h"
 
+/*
+ * A pod's address is no frontend's and no end of a translation, so a packet for it need not be looked for there. With
+ * options it may be another node's, for a backend that answers by itself.
+ */
+static __always_inline bool is_plainly_for_pod(const struct endpoint_info *destination,
+					       const struct iphdr *ip)
+{
+	return destination && !(destination->flags & ENDPOINT_F_HOST) &&
+	       (!cfg_dsr || ip->ihl * 4 == sizeof(*ip));
+}
+
 static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *flow)
 {
 	const struct endpoint_info *destination;
@@ -32,14 +43,15 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 		return TC_ACT_OK;
 	if (parse_ipv4(skb, &packet))
 		return TC_ACT_OK; /* the stack has its own counters for these */
-	if (cfg_node_port || cfg_masquerade) {
+	destination = lookup_endpoint(packet.ip->daddr);
+	if ((cfg_node_port || cfg_masquerade) && !is_plainly_for_pod(destination, packet.ip)) {
 		verdict = from_outside(skb, &tuple, flow);
 		if (verdict != NOT_OURS)
 			return verdict;
 		if (!point_at_headers(skb, &packet) || packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
 			return TC_ACT_OK;
+		destination = lookup_endpoint(packet.ip->daddr);
 	}
-	destination = lookup_endpoint(packet.ip->daddr);
 	if (destination) {
 		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */
 		if (!cfg_host_routing || destination->flags & ENDPOINT_F_HOST)

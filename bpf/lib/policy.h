@@ -149,6 +149,10 @@ static __noinline int enforce_policy(struct __sk_buff *skb, struct tuple *tuple,
 		entry = tuple->key.direction == forwards ? tuple->entry : NULL;
 		if (!entry)
 			entry = ct_find(&key, tuple->now_s);
+		if (entry) {
+			tuple->key.direction = forwards;
+			tuple->entry = entry;
+		}
 		/* A flow that is known to have begun here needs no other look while the rules allow it. */
 		if (!asked_back && !entry) {
 			if (is_allowed_reply(skb, tuple, backwards))

@@ -55,6 +55,8 @@ export function isRefusal(was: Uint8Array, is: Uint8Array): boolean {
   return (
     before.wellFormed &&
     after.wellFormed &&
+    // An error that is passed on is none of ours.
+    before.l4Proto !== 1 &&
     after.l4Proto === 1 &&
     is[34] === 3 &&
     u32At(is, 26) === u32At(was, 30)
