@@ -13,6 +13,7 @@
 
 #include "lib/config.h"
 #include "lib/service.h"
+#include "lib/socket_slot.h"
 #include "lib/socket_trace.h"
 
 #define SOCK_REJECT  0
@@ -62,8 +63,21 @@ static __always_inline void remember_frontend(struct bpf_sock_addr *ctx,
 		.port = port,
 		.rev_nat_index = rev_nat_index,
 	};
-	const struct lb4_reverse_sk *known = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key);
+	const struct lb4_reverse_sk *known;
+	struct lb4_socket *slot;
 
+	if (ctx->protocol == IPPROTO_TCP) {
+		slot = claim_slot(key.socket_cookie);
+		if (slot) {
+			slot->backend_address = backend->address;
+			slot->backend_port = backend->port;
+			slot->address = address;
+			slot->port = port;
+			slot->rev_nat_index = rev_nat_index;
+			return;
+		}
+	}
+	known = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key);
 	/* A datagram after the other says the same. */
 	if (known && known->address == address && known->port == port &&
 	    known->rev_nat_index == rev_nat_index)
@@ -119,6 +133,30 @@ static __always_inline int refuse(int error)
 	return SOCK_REJECT;
 }
 
+/* What a socket asked for, when this backend was given for it. */
+static __always_inline bool find_frontend(const struct lb4_reverse_sk_key *key, __u32 l4_proto,
+					  __be32 *address, __be16 *port)
+{
+	const struct lb4_reverse_sk *frontend;
+	const struct lb4_socket *slot;
+
+	if (l4_proto == IPPROTO_TCP) {
+		slot = slot_of(key->socket_cookie);
+		if (slot && slot->socket_cookie == key->socket_cookie &&
+		    slot->backend_address == key->address && slot->backend_port == key->port) {
+			*address = slot->address;
+			*port = slot->port;
+			return true;
+		}
+	}
+	frontend = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, key);
+	if (!frontend)
+		return false;
+	*address = frontend->address;
+	*port = frontend->port;
+	return true;
+}
+
 /* To the frontend that a socket asked for, when this backend was given for it. */
 static __always_inline bool translate_back(struct bpf_sock_addr *ctx, __be32 *address, __be16 *port)
 {
@@ -127,16 +165,13 @@ static __always_inline bool translate_back(struct bpf_sock_addr *ctx, __be32 *ad
 		.address = *address,
 		.port = *port,
 	};
-	const struct lb4_reverse_sk *frontend = bpf_map_lookup_elem(&cilium_lb4_reverse_sk, &key);
 
-	if (!frontend)
+	if (!find_frontend(&key, ctx->protocol, address, port))
 		return false;
 	if (is_tracing()) {
-		trace_socket(ctx, XLATE_PRE_REV, *address, *port);
-		trace_socket(ctx, XLATE_POST_REV, frontend->address, frontend->port);
+		trace_socket(ctx, XLATE_PRE_REV, key.address, key.port);
+		trace_socket(ctx, XLATE_POST_REV, *address, *port);
 	}
-	*address = frontend->address;
-	*port = frontend->port;
 	return true;
 }
 
@@ -204,6 +239,14 @@ static __always_inline void reverse6(struct bpf_sock_addr *ctx)
 		ctx->user_ip6[3] = address;
 		ctx->user_port = port;
 	}
+}
+
+SEC("cgroup/sock_release")
+int cil_sock_release(struct bpf_sock *ctx)
+{
+	if (ctx->protocol == IPPROTO_TCP)
+		free_slot(bpf_get_socket_cookie(ctx));
+	return SOCK_PROCEED;
 }
 
 SEC("cgroup/connect4")

@@ -219,6 +219,19 @@ struct lb4_reverse_sk {
 	__u32 rev_nat_index;
 };
 
+/* cilium_lb4_sockets: the same of a TCP socket, at its cookie's place. Sockets that find it taken are in the one above. */
+struct lb4_socket {
+	__u64 socket_cookie; /* 0: nobody's */
+	__be32 backend_address;
+	__be16 backend_port;
+	__u8 reserved[2];
+	__be32 address; /* frontend's */
+	__be16 port;
+	__u8 reserved2[2];
+	__u32 rev_nat_index;
+	__u32 reserved3;
+};
+
 /*
  * cilium_lb4_maglev: the look-up table of a frontend, replaced as a whole. This
  * many fit an allocation of one page together with the kernel's own header.

@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct lb4_source_range_key) == 12, "lb4_source_range_key"
 _Static_assert(sizeof(struct lb4_source_range) == 4, "lb4_source_range");
 _Static_assert(sizeof(struct lb4_reverse_sk_key) == 16, "lb4_reverse_sk_key");
 _Static_assert(sizeof(struct lb4_reverse_sk) == 12, "lb4_reverse_sk");
+_Static_assert(sizeof(struct lb4_socket) == 32, "lb4_socket");
 _Static_assert(sizeof(struct lb4_maglev_key) == 8, "lb4_maglev_key");
 _Static_assert(sizeof(struct lb4_maglev) == 4 * LB_MAGLEV_TABLE, "lb4_maglev");
 _Static_assert(sizeof(struct l2_responder_key) == 8, "l2_responder_key");

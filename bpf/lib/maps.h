@@ -180,6 +180,14 @@ struct {
 	__type(value, struct lb4_reverse_sk);
 } cilium_lb4_reverse_sk SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct lb4_socket);
+} cilium_lb4_sockets SEC(".maps");
+
 /* Addresses that this node answers ARP for; programs only count in it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -28,7 +28,8 @@ export type ProgramName =
   | 'cil_sock6_connect'
   | 'cil_sock6_sendmsg'
   | 'cil_sock6_recvmsg'
-  | 'cil_sock6_getpeername';
+  | 'cil_sock6_getpeername'
+  | 'cil_sock_release';
 
 /** Node-wide options that become read-only data (`bpf/lib/config.h`), so that what is off costs nothing. */
 export interface DatapathOptions {
@@ -122,6 +123,7 @@ const SERVICE_MAPS = {
   cilium_lb4_source_range: 1,
   cilium_lb4_affinity: 1,
   cilium_lb4_reverse_sk: 1,
+  cilium_lb4_sockets: 1,
 } as const;
 
 function sizeServiceMaps(object: BpfObject, services: DatapathOptions['services']): void {

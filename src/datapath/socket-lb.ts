@@ -15,6 +15,7 @@ export const SOCKET_PROGRAMS = {
   cil_sock6_sendmsg: 'sendmsg6',
   cil_sock6_recvmsg: 'recvmsg6',
   cil_sock6_getpeername: 'getpeername6',
+  cil_sock_release: 'sock_release',
 } as const satisfies Partial<Record<ProgramName, CgroupHook>>;
 
 export type SocketProgram = keyof typeof SOCKET_PROGRAMS;

@@ -572,6 +572,46 @@ export const lb4ReverseSkCodec: Codec<Lb4ReverseSk> = {
   },
 };
 
+/** `struct lb4_socket`, 32 bytes */
+export interface Lb4Socket {
+  socketCookie: bigint;
+  /** network order */
+  backendAddress: number;
+  /** network order */
+  backendPort: number;
+  /** network order */
+  address: number;
+  /** network order */
+  port: number;
+  revNatIndex: number;
+}
+
+export const lb4SocketCodec: Codec<Lb4Socket> = {
+  size: 32,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 32);
+    return {
+      socketCookie: view.getBigUint64(0, true),
+      backendAddress: view.getUint32(8, false),
+      backendPort: view.getUint16(12, false),
+      address: view.getUint32(16, false),
+      port: view.getUint16(20, false),
+      revNatIndex: view.getUint32(24, true),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(32);
+    const view = viewOf(bytes, 0, 32);
+    view.setBigUint64(0, value.socketCookie, true);
+    view.setUint32(8, value.backendAddress, false);
+    view.setUint16(12, value.backendPort, false);
+    view.setUint32(16, value.address, false);
+    view.setUint16(20, value.port, false);
+    view.setUint32(24, value.revNatIndex, true);
+    return bytes;
+  },
+};
+
 /** `enum lb_maglev` */
 export const LbMaglev = {
   LB_MAGLEV_TABLE: 1009,
@@ -1336,5 +1376,6 @@ export const Maps = {
   cilium_lb4_source_range: { key: 'lb4_source_range_key', value: 'lb4_source_range', maxEntries: 65536, pinned: true },
   cilium_lb4_affinity: { key: 'lb4_affinity_key', value: 'lb4_affinity', maxEntries: 65536, pinned: true },
   cilium_lb4_reverse_sk: { key: 'lb4_reverse_sk_key', value: 'lb4_reverse_sk', maxEntries: 65536, pinned: true },
+  cilium_lb4_sockets: { key: undefined, value: 'lb4_socket', maxEntries: 65536, pinned: true },
   cilium_l2_responder_v4: { key: 'l2_responder_key', value: 'l2_responder', maxEntries: 4096, pinned: true },
 } as const;

@@ -139,7 +139,7 @@ test.serial('what cannot be balanced is told as an Event, once for all nodes', a
 
 test.serial('an agent that restarts or is away changes nothing; numbers stay', async t => {
   const list = () => lab.execMust('left', 'sh', '-c', 'ls /sys/fs/bpf/cilium/socketlb/links/cgroup | wc -l');
-  t.is((await list()).trim(), '8');
+  t.is((await list()).trim(), '9');
   await lab.must('lab', 'node', 'kill', 'left');
   t.deepEqual(names(await lab.execMust('client', ...ask(`http://${clusterIp}/`, 20))), ['one', 'two']);
   await lab.must('lab', 'node', 'start', 'left');

@@ -12,6 +12,7 @@ const HOOKS = {
   recvmsg6: 20,
   getpeername4: 29,
   getpeername6: 30,
+  sock_release: 34,
 } as const;
 
 /** A moment in the life of a socket at which programs of its cgroup run. */
