@@ -19,6 +19,12 @@ static __always_inline bool is_over(__u8 tx_tcp_flags, __u8 rx_tcp_flags)
 	       (tx_tcp_flags | rx_tcp_flags) & TCP_RST;
 }
 
+/* Whoever is given no more than this has closed, or has been silent for nearly as long as he may. */
+static __always_inline bool is_ending(__u32 expires_s, __u32 now)
+{
+	return (__s32)(expires_s - now) <= CT_LIFETIME_CLOSING_S;
+}
+
 static __always_inline __u32 lifetime_s(__u8 l4_proto, __u16 flags, __u8 tx_tcp_flags,
 					__u8 rx_tcp_flags)
 {

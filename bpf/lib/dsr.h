@@ -20,7 +20,8 @@ struct dsr_option {
 	__be32 address;
 };
 
-#define DSR_ROOM_FLAGS (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)
+#define DSR_OPTION_WORDS (sizeof(struct dsr_option) / 4)
+#define DSR_ROOM_FLAGS	 (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)
 
 /* The header as it is to be with so many bytes of options more; the option's words count, too. */
 static __always_inline int dsr_resize(struct __sk_buff *skb, struct ipv4_packet *packet, int bytes,
@@ -45,19 +46,23 @@ static __always_inline int dsr_resize(struct __sk_buff *skb, struct ipv4_packet 
 	return bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, sum, 0);
 }
 
+/* Whether the option is to be in this packet, and has room in it. */
 static __always_inline bool dsr_is_due(struct __sk_buff *skb, const struct tuple *tuple)
 {
+	struct ipv4_packet packet;
+
 	if (tuple->kind != TUPLE_FLOW || !tuple->has_l4 || skb->gso_size)
 		return false;
-	if (tuple->key.l4_proto == IPPROTO_TCP)
-		return is_syn(tuple);
-	return skb->len - ETH_HLEN + sizeof(struct dsr_option) <= cfg_route_mtu;
+	if (!point_at_headers(skb, &packet) || packet.ip->ihl + DSR_OPTION_WORDS > 15 ||
+	    skb->len - ETH_HLEN + sizeof(struct dsr_option) > cfg_route_mtu)
+		return false;
+	return tuple->key.l4_proto != IPPROTO_TCP || is_syn(tuple);
 }
 
 /*
  * Whether the remote backend answers this flow by itself: all of the flow or
- * nothing of it, as its first packet was. A datagram that fills the wire has no
- * room for the option; TCP goes on this way even at a node that has not seen its
+ * nothing of it, as its first packet was. A packet that fills the wire has no room
+ * for the option; TCP goes on this way even at a node that has not seen its
  * beginning.
  */
 static __always_inline bool backend_answers(struct __sk_buff *skb, const struct tuple *tuple)
@@ -69,7 +74,7 @@ static __always_inline bool backend_answers(struct __sk_buff *skb, const struct 
 	entry = ct_find(&key, tuple->now_s);
 	if (entry)
 		return entry->flags & CT_F_DSR;
-	return key.l4_proto == IPPROTO_TCP || dsr_is_due(skb, tuple);
+	return (key.l4_proto == IPPROTO_TCP && !is_syn(tuple)) || dsr_is_due(skb, tuple);
 }
 
 /* Tells the backend's node, where that may not know it yet. 0 or a drop. */
@@ -86,8 +91,6 @@ static __noinline int dsr_tell(struct __sk_buff *skb, struct tuple *tuple, __be3
 
 	if (!dsr_is_due(skb, tuple))
 		return 0;
-	if (!point_at_headers(skb, &packet) || packet.ip->ihl + sizeof(option) / 4 > 15)
-		return DROP(SOURCE_DSR_H, DROP_INVALID);
 	if (bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, DSR_ROOM_FLAGS) < 0 ||
 	    bpf_skb_store_bytes(skb, DSR_OPTION_AT, &option, sizeof(option), 0) < 0 ||
 	    dsr_resize(skb, &packet, sizeof(option), &option) < 0)
@@ -105,7 +108,8 @@ static __noinline int dsr_learn(struct __sk_buff *skb, struct tuple *tuple)
 	struct dsr_option option;
 	int error = 0;
 
-	if (!point_at_headers(skb, &packet) ||
+	/* An echo has no port to answer from. */
+	if (key.l4_proto == IPPROTO_ICMP || !point_at_headers(skb, &packet) ||
 	    packet.ip->ihl < (sizeof(struct iphdr) + sizeof(option)) / 4)
 		return 0;
 	if (bpf_skb_load_bytes(skb, DSR_OPTION_AT, &option, sizeof(option)) < 0 ||

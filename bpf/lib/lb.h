@@ -180,7 +180,8 @@ static __noinline int lb_choose(struct __sk_buff *skb, const struct tuple *tuple
 		backend_id = entry->backend_id;
 		backend = lookup_backend(backend_id);
 		/* New connections, on ports that another had, go where new ones go. */
-		if (backend && backend->state != LB_BACKEND_ACTIVE && is_syn(tuple))
+		if (backend && is_syn(tuple) &&
+		    (backend->state != LB_BACKEND_ACTIVE || is_ending(entry->expires_s, now)))
 			backend = NULL;
 	}
 	if (!backend) {

@@ -20,6 +20,7 @@ static __always_inline bool is_echo_reply(const struct tuple *tuple)
 /* A packet of the node itself: out of a backend that is no pod, or in the way of a translation. 0 or a drop. */
 static __noinline int host_leaves(struct __sk_buff *skb)
 {
+	const struct nat_entry *known;
 	struct nat_key key;
 	struct tuple tuple;
 	__u32 now;
@@ -33,11 +34,15 @@ static __noinline int host_leaves(struct __sk_buff *skb)
 		if (answer)
 			return answer < 0 ? answer : 0;
 	}
-	if (tuple.kind != TUPLE_FLOW || is_echo_reply(&tuple))
+	if (is_echo_reply(&tuple))
 		return 0;
 	now = tuple.now_s;
 	nat_key_of(&key, &tuple.key, NAT_OUT);
-	if (!nat_find(&key, now)) {
+	known = nat_find(&key, now);
+	/* About a reply that had its old destination again already: who gets the error knows the flow as it left. */
+	if (tuple.kind == TUPLE_ICMP_ERROR)
+		return known ? nat_out(skb, &tuple, known->address) : 0;
+	if (!known) {
 		key.saddr = tuple.key.daddr;
 		key.daddr = tuple.key.saddr;
 		key.sport = tuple.key.dport;

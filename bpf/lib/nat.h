@@ -82,9 +82,12 @@ __noinline int nat_claim(struct __sk_buff *skb, const struct nat_key *in,
 	error = bpf_map_update_elem(&cilium_snat_v4_external, in, back, BPF_NOEXIST);
 	if (error) {
 		held = bpf_map_lookup_elem(&cilium_snat_v4_external, in);
-		if (!held || (__s32)(held->expires_s - now) > 0)
+		if (!held)
 			return 1;
-		/* Nobody's any more. */
+		/* Nobody's any more, or the flow's own, whose other entry went for want of room. */
+		if ((__s32)(held->expires_s - now) > 0 &&
+		    (held->address != back->address || held->port != back->port))
+			return 1;
 		if (bpf_map_update_elem(&cilium_snat_v4_external, in, back, BPF_ANY) < 0)
 			return 1;
 	}

@@ -107,6 +107,7 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct tuple *
 static __always_inline int back_to_client(struct __sk_buff *skb, struct tuple *tuple,
 					  struct flow *flow)
 {
+	__be32 backend = tuple->key.saddr;
 	int answer = nat_in(skb, tuple);
 
 	if (answer < 0)
@@ -120,6 +121,9 @@ static __always_inline int back_to_client(struct __sk_buff *skb, struct tuple *t
 	if (answer == NO_REPLY)
 		return NOT_OURS;
 	flow->direction = DIRECTION_EGRESS;
+	/* A tunnel's far end wants to know who sends. */
+	if (cfg_tunnel && flow->source_identity == IDENTITY_UNKNOWN)
+		flow->source_identity = identity_of_address(backend);
 	flow->destination_identity = identity_of_address(tuple->key.daddr);
 	return send_translated(skb, lookup_ipcache(tuple->key.daddr), flow);
 }

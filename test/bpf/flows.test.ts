@@ -4,9 +4,10 @@ import test from 'ava';
 import { listenTcp } from '../../src/kernel/netns.ts';
 import { CtFlag, DropReason, LbServiceFlag, NatDirection } from '../../src/maps/abi.gen.ts';
 import { ctMap, type FlowTuple, natMap } from '../../src/maps/flows.ts';
+import { ACK, address, checksumErrors, ends, FIN, frame, RST, SYN, segment } from './flow-packets.ts';
 import { brokenRefusal } from './fuzz/translated.ts';
 import { builtObject, CONFIGURATIONS, Loaded, Namespace, NODE_IPV4, SKB, VERDICT } from './harness.ts';
-import { checksum, ethernet, icmpEcho, ipv4, PROTO, tcp, udp } from './packet.ts';
+import { checksum, ethernet, icmpEcho, ipv4, PROTO, udp } from './packet.ts';
 import { putService } from './services.ts';
 import { fillMaps, furnish, NODE, PODS } from './world.ts';
 
@@ -16,10 +17,6 @@ const NATIVE = CONFIGURATIONS.find(c => !c.tunnel && c.hostRouting && !c.endpoin
 const ON = { cfg_node_port: true, cfg_pod_lb: true, cfg_masquerade: true };
 const WORLD = '198.18.0.1';
 const { client, server } = PODS;
-const FIN = 0x01;
-const SYN = 0x02;
-const RST = 0x04;
-const ACK = 0x10;
 
 let namespace: Namespace;
 test.before(async () => {
@@ -33,36 +30,6 @@ function load(name: 'lxc' | 'netdev', flowEntries = 4096): Loaded {
   fillMaps(loaded);
   return loaded;
 }
-
-const frame = (payload: Uint8Array): Buffer => ethernet({ dst: NODE.mac, src: '02:00:00:00:00:01' }, payload);
-
-/** A TCP segment with a right checksum. */
-function segment(src: string, sport: number, dst: string, dport: number, flags = SYN): Buffer {
-  const l4 = tcp(sport, dport);
-  l4[13] = flags;
-  const pseudo = ipv4({ src, dst, proto: PROTO.tcp }).subarray(12, 20);
-  const sum = checksum(Buffer.concat([pseudo, Buffer.of(0, PROTO.tcp, 0, l4.length), l4]));
-  l4.writeUInt16BE(sum, 16);
-  return frame(ipv4({ src, dst, proto: PROTO.tcp }, l4));
-}
-
-/** What is wrong with a packet's checksums: 0 for none. */
-function checksumErrors(packet: Buffer): number {
-  const ip = packet.subarray(14);
-  const l4 = ip.subarray(20);
-  const proto = ip[9]!;
-  const pseudo =
-    proto === PROTO.icmp
-      ? Buffer.alloc(0)
-      : Buffer.concat([ip.subarray(12, 20), Buffer.of(0, proto, 0, l4.length)]);
-  return checksum(ip.subarray(0, 20)) | checksum(Buffer.concat([pseudo, l4]));
-}
-
-const address = (packet: Buffer, at: number): string => [...packet.subarray(at, at + 4)].join('.');
-const ends = (packet: Buffer) => ({
-  src: `${address(packet, 26)}:${packet.readUInt16BE(34)}`,
-  dst: `${address(packet, 30)}:${packet.readUInt16BE(36)}`,
-});
 
 const out = (loaded: Loaded, packet: Buffer) =>
   loaded.run('cil_to_netdev', { packet, ifindex: NODE.ifindex });
