@@ -1,7 +1,7 @@
 import { parseIpv4 } from '../../../src/base/addr.ts';
 import { ENDPOINTS } from '../world.ts';
 import { headerSum, macAt, u16At, u32At } from './frame.ts';
-import type { Meeting } from './oracle.ts';
+import type { Meeting } from './passage.ts';
 import type { Program } from './specification.ts';
 
 /** What holds for every packet whatever the decision; short enough to be believed where the oracle is long. */

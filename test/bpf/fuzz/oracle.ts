@@ -1,13 +1,13 @@
 import { parseIpv4 } from '../../../src/base/addr.ts';
 import { parseMac } from '../../../src/base/mac.ts';
-import { DropReason, Identity, TracePoint } from '../../../src/maps/abi.gen.ts';
-import type { MetricsRow } from '../../../src/maps/metrics.ts';
+import { DropReason, Identity, PacketMark, TracePoint } from '../../../src/maps/abi.gen.ts';
 import { markOf } from '../fixture.ts';
-import { type Configuration, TUNNEL_MTU } from '../harness.ts';
+import { type Configuration, NODE_IPV4, TUNNEL_MTU } from '../harness.ts';
 import { ETHERTYPE } from '../packet.ts';
 import { ANNOUNCED, NODE, type PolicyRule } from '../world.ts';
-import { FlowMemory, reversed } from './flows.ts';
-import { type Frame, macAt, readFrame, u16At, u32At } from './frame.ts';
+import { CtFlags, FlowTables, type Seen } from './conntrack.ts';
+import { FlowPacket, reversed, TCP, UDP } from './flows.ts';
+import { macAt, u16At, u32At } from './frame.ts';
 import {
   bytesOnWire,
   type Endpoint,
@@ -22,283 +22,370 @@ import {
   routedPastStack,
   senderBehindStack,
 } from './model.ts';
-import { deliversItself, type Program, type Verdict } from './specification.ts';
+import { type Decision, type Flow, type Meeting, Passage, Refused } from './passage.ts';
+import type { ServiceModel } from './services.ts';
+import { deliversItself, type Program } from './specification.ts';
+import { type Choice, Translation } from './translation.ts';
 
 /** The specification as a program: what must become of a packet, decided without any line of `bpf/`. */
 
-/** A packet as a program meets it. */
-export interface Meeting {
-  bytes: Uint8Array;
-  ifindex: number;
-  mark: number;
-  gsoSize: number;
-  /** A tag that the device has taken out of the frame. */
-  tagged: boolean;
-  /** VNI of the tunnel it came through; undefined without. */
-  vni: number | undefined;
-}
+const NODE_ADDRESS = parseIpv4(NODE_IPV4);
+const ROUTER_ADDRESS = parseIpv4(NODE.router);
 
-export interface Flow {
-  direction: MetricsRow['direction'];
-  endpointId: number;
-  source: number;
-  destination: number;
-}
-
-export interface Decision extends Flow {
-  verdict: Verdict;
-  /** `DropReason` under which it is counted, undefined when it is not. */
-  counted: number | undefined;
-  /** Trace point, undefined when nothing is reported. A drop reports its reason. */
-  point: number | undefined;
-  mark: number;
-  /** What the packet looks like afterwards. */
-  bytes: Uint8Array;
-  tunnel: { vni: number; remote: number } | undefined;
-  /** The stack is told that the frame is for this host. */
-  forHost: boolean;
-}
-
-type Change = Partial<Pick<Decision, 'mark' | 'bytes' | 'tunnel' | 'forHost'>>;
+const DIRECTIONS: Record<Program, Flow['direction']> = {
+  from_container: 'egress',
+  to_container: 'ingress',
+  from_host: 'egress',
+  to_host: 'ingress',
+  from_netdev: 'ingress',
+  to_netdev: 'egress',
+  from_overlay: 'ingress',
+  to_overlay: 'egress',
+};
 
 export class Oracle {
   readonly #configuration: Configuration;
   readonly #policies: Map<number, PolicyRule[]>;
-  readonly #flows = new FlowMemory();
+  readonly tables = new FlowTables();
+  readonly #translation: Translation | undefined;
 
-  /** @param policies rules by endpoint id; an endpoint that has none here has no map */
-  constructor(configuration: Configuration, policies: Map<number, PolicyRule[]>) {
+  /**
+   * @param policies rules by endpoint id; an endpoint that has none here has no map
+   * @param services what is translated, and masquerade; undefined without either
+   */
+  constructor(configuration: Configuration, policies: Map<number, PolicyRule[]>, services?: ServiceModel) {
     this.#configuration = configuration;
     this.#policies = policies;
+    this.#translation = services && new Translation(services, this.tables, !configuration.tunnel);
   }
 
-  /** Conntrack is empty. */
-  forgetFlows(): void {
-    this.#flows.forget();
+  /** @param seen what was chosen where the specification leaves a choice */
+  decide(program: Program, meeting: Meeting, seen?: Seen): Decision {
+    const p = new Passage(meeting, DIRECTIONS[program]);
+    this.tables.seen = seen;
+    try {
+      const decision = this.#decide(program, p);
+      // Who watches has it read once more.
+      if (seen?.isTraced && decision.point !== undefined && p.frame.wellFormed)
+        new FlowPacket(p, this.tables);
+      return decision;
+    } catch (error) {
+      if (error instanceof Refused) return p.dropped(error.reason);
+      throw error;
+    }
   }
 
-  decide(program: Program, meeting: Meeting): Decision {
-    const frame = readFrame(meeting.bytes, meeting.gsoSize !== 0);
+  #decide(program: Program, p: Passage): Decision {
     switch (program) {
       case 'from_container':
-        return this.#fromContainer(meeting, frame);
+        return this.#fromContainer(p);
       case 'to_container':
-        return this.#toContainer(meeting, frame);
+        return this.#toContainer(p);
       case 'from_host':
-        return this.#fromHost(meeting, frame);
+        return this.#fromHost(p);
       case 'to_host':
-        return this.#toHost(meeting, frame);
+        return this.#toHost(p);
       case 'from_netdev':
-        return this.#fromNetdev(meeting, frame);
+        return this.#fromNetdev(p);
+      case 'to_netdev':
+        return this.#toNetdev(p);
       case 'from_overlay':
-        return this.#fromOverlay(meeting, frame);
+        return this.#fromOverlay(p);
       case 'to_overlay':
-        return this.#toOverlay(meeting, frame);
+        return this.#toOverlay(p);
     }
   }
 
   /** A pod may speak ARP and IPv4, untagged, as nobody but itself. */
-  #fromContainer(m: Meeting, frame: Frame): Decision {
-    const flow = flowOf('egress');
-    if (!m.tagged && frame.etherType === ETHERTYPE.arp) return this.#arp(m, flow);
-    if (m.tagged || frame.etherType !== ETHERTYPE.ipv4) return dropped(m, 'DROP_UNKNOWN_L3', flow);
-    if (!frame.wellFormed) return dropped(m, 'DROP_INVALID', flow);
-    const sender = endpointAt(frame.source);
-    if (!sender || sender.ifindex !== m.ifindex || sender.mac !== frame.sourceMac)
-      return dropped(m, 'DROP_INVALID_SIP', flow);
+  #fromContainer(p: Passage): Decision {
+    const { flow } = p;
+    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp) return this.#arp(p);
+    if (p.tagged || p.frame.etherType !== ETHERTYPE.ipv4) throw new Refused('DROP_UNKNOWN_L3');
+    if (!p.frame.wellFormed) throw new Refused('DROP_INVALID');
+    const sender = endpointAt(p.frame.source);
+    if (!sender || sender.ifindex !== p.ifindex || sender.mac !== p.frame.sourceMac)
+      throw new Refused('DROP_INVALID_SIP');
     flow.source = sender.identity;
     flow.endpointId = sender.endpointId;
 
-    const receiver = endpointAt(frame.destination);
-    const remote = remoteAt(frame.destination);
+    const packet = this.#translation && FlowPacket.of(p, this.tables);
+    if (packet && this.#translation!.fromPod(packet) === 'to itself') {
+      flow.destination = sender.identity;
+      flow.direction = 'ingress';
+      if (p.frame.ttl <= 1) throw new Refused('DROP_TTL_EXCEEDED');
+      return p.route().readdress(sender).forwarded('redirect', TracePoint.TRACE_TO_LXC);
+    }
+    const receiver = endpointAt(p.frame.destination);
+    const remote = remoteAt(p.frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_WORLD;
-    const refusal = this.#refusal(m, frame, sender, 'egress', flow.destination, flow);
-    if (refusal) return refusal;
-    if (receiver?.host) return toStack(m, flow, TracePoint.TRACE_TO_HOST);
-    if (receiver) return this.#deliver(m, frame, receiver, flow);
+    this.#applyPolicy(p, sender, 'egress', flow.destination);
+    if (receiver?.host) return p.toStack(TracePoint.TRACE_TO_HOST);
+    if (receiver) return this.#deliver(p, receiver);
+    this.#refuseUnreachable(remote);
+    // A backend's reply to a client outside; what the pod itself has begun answers nobody.
+    if (packet && !packet.isBegunHere && this.#translation!.reply(packet, 'ingress')) p.translated = true;
+    return this.#leave(p, remote);
+  }
 
-    const unreachable = this.#unreachable(m, remote, flow);
-    if (unreachable) return unreachable;
-    const wireBytes = bytesOnWire(frame, m.gsoSize);
+  /** Into the tunnel, or to the next hop past the stack where that is the way; what does not fit is the stack's. */
+  #leave(p: Passage, remote: Remote | undefined): Decision {
+    const wireBytes = bytesOnWire(p.frame, p.gsoSize);
     const tunnelled = this.#behindTunnel(remote);
     if (tunnelled) {
-      if (frame.ttl <= 1 || wireBytes > TUNNEL_MTU) return toStack(m, flow);
-      return this.#encapsulate(m, tunnelled, flow, routed(m.bytes));
+      if (p.frame.ttl <= 1 || wireBytes > TUNNEL_MTU) return p.toStack();
+      return this.#encapsulate(p.route(), tunnelled);
     }
-    const fits = remote?.neighbour ? wireBytes <= TUNNEL_MTU : routedPastStack(frame.destination, wireBytes);
-    return this.#configuration.hostRouting && frame.ttl > 1 && fits
-      ? forwarded(m, 'redirect', TracePoint.TRACE_TO_NETWORK, flow, { bytes: routed(m.bytes) })
-      : toStack(m, flow);
+    const fits = remote?.neighbour
+      ? wireBytes <= TUNNEL_MTU
+      : routedPastStack(p.frame.destination, wireBytes);
+    return (this.#configuration.hostRouting || p.translated) && p.frame.ttl > 1 && fits
+      ? p.route().forwarded('redirect', TracePoint.TRACE_TO_NETWORK)
+      : p.toStack();
   }
 
   /** Whoever asks truthfully is told the host side's MAC, whatever the address; the rest is for the stack. */
-  #arp(m: Meeting, flow: Flow): Decision {
-    const { bytes } = m;
+  #arp(p: Passage): Decision {
+    const { bytes, flow } = p;
     const ethernetIpv4 = bytes.length >= 42 && u32At(bytes, 14) === 0x00010800 && u16At(bytes, 18) === 0x0604;
-    if (!ethernetIpv4) return dropped(m, 'DROP_INVALID', flow);
+    if (!ethernetIpv4) throw new Refused('DROP_INVALID');
     const isRequest = u16At(bytes, 20) === 1;
     const [asker, asked] = [u32At(bytes, 28), u32At(bytes, 38)];
-    if (isRequest && asker === 0) return forwarded(m, 'pass', TracePoint.TRACE_TO_STACK, flow);
+    if (isRequest && asker === 0) return p.forwarded('pass', TracePoint.TRACE_TO_STACK);
     const sender = endpointAt(asker);
     const genuine =
       sender &&
-      sender.ifindex === m.ifindex &&
+      sender.ifindex === p.ifindex &&
       macAt(bytes, 22) === sender.mac &&
       macAt(bytes, 6) === sender.mac;
-    if (!genuine) return dropped(m, 'DROP_INVALID_SIP', flow);
+    if (!genuine) throw new Refused('DROP_INVALID_SIP');
     flow.source = sender.identity;
     flow.endpointId = sender.endpointId;
-    if (!isRequest || asked === asker) return forwarded(m, 'pass', TracePoint.TRACE_TO_STACK, flow);
-    const answer = Buffer.from(bytes);
-    const [pod, node] = [parseMac(sender.mac), parseMac(sender.nodeMac)];
-    answer.set(pod, 0);
-    answer.set(node, 6);
-    answer.writeUInt16BE(2, 20);
-    answer.set(node, 22);
-    answer.writeUInt32BE(asked, 28);
-    answer.set(pod, 32);
-    answer.writeUInt32BE(asker, 38);
-    return forwarded(m, 'redirect', TracePoint.TRACE_TO_LXC, flow, { bytes: answer });
+    if (!isRequest || asked === asker) return p.forwarded('pass', TracePoint.TRACE_TO_STACK);
+    answerArp(bytes, parseMac(sender.mac), parseMac(sender.nodeMac));
+    return p.forwarded('redirect', TracePoint.TRACE_TO_LXC);
   }
 
   /** Out of the stack, so the stack has judged TTL and route; what is left is whether it is for this pod. */
-  #toContainer(m: Meeting, frame: Frame): Decision {
-    const flow = flowOf('ingress');
-    if (frame.etherType === ETHERTYPE.arp) return ignored(m);
-    if (frame.etherType !== ETHERTYPE.ipv4) return dropped(m, 'DROP_UNKNOWN_L3', flow);
-    if (!frame.wellFormed) return dropped(m, 'DROP_INVALID', flow);
-    flow.source = senderBehindStack(m.mark, frame.source);
+  #toContainer(p: Passage): Decision {
+    const { flow, frame } = p;
+    if (frame.etherType === ETHERTYPE.arp) return p.ignored();
+    if (frame.etherType !== ETHERTYPE.ipv4) throw new Refused('DROP_UNKNOWN_L3');
+    if (!frame.wellFormed) throw new Refused('DROP_INVALID');
+    flow.source = senderBehindStack(p.mark, frame.source);
     const receiver = endpointAt(frame.destination);
-    if (!receiver || receiver.ifindex !== m.ifindex) return dropped(m, 'DROP_UNROUTABLE', flow);
+    if (!receiver || receiver.ifindex !== p.ifindex) throw new Refused('DROP_UNROUTABLE');
     flow.destination = receiver.identity;
     flow.endpointId = receiver.endpointId;
-    return (
-      this.#refusal(m, frame, receiver, 'ingress', flow.source, flow) ??
-      forwarded(m, 'pass', TracePoint.TRACE_TO_LXC, flow)
-    );
+    this.#admit(p, receiver);
+    return p.forwarded('pass', TracePoint.TRACE_TO_LXC);
   }
 
-  #fromHost(m: Meeting, frame: Frame): Decision {
-    const flow = flowOf('egress');
-    if (frame.etherType !== ETHERTYPE.ipv4) return ignored(m);
-    if (!frame.wellFormed) return dropped(m, 'DROP_INVALID', flow);
-    flow.source = senderBehindStack(m.mark, frame.source);
+  #fromHost(p: Passage): Decision {
+    const { flow, frame } = p;
+    if (frame.etherType !== ETHERTYPE.ipv4) return p.ignored();
+    if (!frame.wellFormed) throw new Refused('DROP_INVALID');
+    flow.source = senderBehindStack(p.mark, frame.source);
     const receiver = endpointAt(frame.destination);
     const remote = remoteAt(frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_WORLD;
-    if (receiver?.host) return forwarded(m, 'pass', TracePoint.TRACE_TO_HOST, flow);
+    if (receiver?.host) return p.forwarded('pass', TracePoint.TRACE_TO_HOST);
+    // With endpoint routes the pod's own program judges and counts, by the mark.
+    if (receiver && this.#configuration.endpointRoutes) return this.#handOver(p, receiver);
     if (receiver) {
-      const bytes = readdressed(m.bytes, receiver);
-      // With endpoint routes the pod's own program judges and counts, by the mark.
-      if (this.#configuration.endpointRoutes)
-        return { ...ignored(m), verdict: 'redirect', bytes, mark: markOf(flow.source) };
       flow.direction = 'ingress';
       flow.endpointId = receiver.endpointId;
-      return (
-        this.#refusal(m, frame, receiver, 'ingress', flow.source, flow) ??
-        forwarded(m, 'redirect', TracePoint.TRACE_TO_LXC, flow, { bytes })
-      );
+      this.#admit(p, receiver);
+      return p.readdress(receiver).forwarded('redirect', TracePoint.TRACE_TO_LXC);
     }
+    this.#refuseUnreachable(remote);
     const tunnelled = this.#behindTunnel(remote);
-    return (
-      this.#unreachable(m, remote, flow) ??
-      (tunnelled
-        ? this.#encapsulate(m, tunnelled, flow, m.bytes)
-        : forwarded(m, 'pass', TracePoint.TRACE_TO_STACK, flow))
-    );
+    return tunnelled ? this.#encapsulate(p, tunnelled) : p.forwarded('pass', TracePoint.TRACE_TO_STACK);
   }
 
-  #toHost(m: Meeting, frame: Frame): Decision {
-    if (frame.etherType !== ETHERTYPE.ipv4) return ignored(m);
-    const flow = flowOf('ingress');
-    flow.destination = Identity.IDENTITY_HOST;
+  #handOver(p: Passage, receiver: Endpoint): Decision {
+    p.mark = markOf(p.flow.source);
+    return p.readdress(receiver).ignored('redirect');
+  }
+
+  #toHost(p: Passage): Decision {
+    if (p.frame.etherType !== ETHERTYPE.ipv4) return p.ignored();
+    p.flow.destination = Identity.IDENTITY_HOST;
     // An unmarked packet's sender is not looked for here.
-    flow.source = identityOfMark(m.mark) ?? Identity.IDENTITY_UNKNOWN;
-    return forwarded(m, 'pass', TracePoint.TRACE_TO_HOST, flow, { forHost: true });
+    p.flow.source = identityOfMark(p.mark) ?? Identity.IDENTITY_UNKNOWN;
+    return p.forwarded('pass', TracePoint.TRACE_TO_HOST, { forHost: true });
   }
 
   /** Who asks for an address that this node announces here and now is answered; the rest is the stack's. */
-  #announce(m: Meeting, flow: Flow): Decision {
-    const { bytes } = m;
+  #announce(p: Passage): Decision {
+    const { bytes } = p;
     const asks =
       bytes.length >= 42 &&
       u32At(bytes, 14) === 0x00010800 &&
       u32At(bytes, 18) === 0x06040001 &&
-      m.ifindex === NODE.ifindex;
-    if (!asks) return ignored(m);
+      p.ifindex === NODE.ifindex;
+    if (!asks) return p.ignored();
     const [asker, asked] = [u32At(bytes, 28), u32At(bytes, 38)];
-    if (asked !== parseIpv4(ANNOUNCED.held) || asker === asked) return ignored(m);
-    const answer = Buffer.from(bytes);
-    const own = parseMac(NODE.mac);
-    answer.set(bytes.subarray(22, 28), 0);
-    answer.set(own, 6);
-    answer.writeUInt16BE(2, 20);
-    answer.set(own, 22);
-    answer.writeUInt32BE(asked, 28);
-    answer.set(bytes.subarray(22, 28), 32);
-    answer.writeUInt32BE(asker, 38);
-    return forwarded(m, 'redirect', TracePoint.TRACE_TO_NETWORK, flow, { bytes: answer });
+    if (asked !== parseIpv4(ANNOUNCED.held) || asker === asked) return p.ignored();
+    answerArp(bytes, Buffer.from(bytes.subarray(22, 28)), parseMac(NODE.mac));
+    return p.forwarded('redirect', TracePoint.TRACE_TO_NETWORK);
   }
 
-  /** The machine's own traffic goes by unseen; only what is clearly for a pod, or for nobody, is ours. */
-  #fromNetdev(m: Meeting, frame: Frame): Decision {
-    const flow = flowOf('ingress');
-    if (!m.tagged && frame.etherType === ETHERTYPE.arp && isSeenBy(m.ifindex, frame))
-      return this.#announce(m, flow);
-    if (m.tagged || !isForDevice(m.ifindex, frame) || !frame.wellFormed) return ignored(m);
-    const receiver = endpointAt(frame.destination);
-    const remote = remoteAt(frame.destination);
+  /** The machine's own traffic goes by unseen; only what is clearly for a service, a pod, or for nobody, is ours. */
+  #fromNetdev(p: Passage): Decision {
+    const { flow } = p;
+    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp && isSeenBy(p.ifindex, p.frame))
+      return this.#announce(p);
+    if (p.tagged || !isForDevice(p.ifindex, p.frame) || !p.frame.wellFormed) return p.ignored();
+    const asked = endpointAt(p.frame.destination);
+    // A pod's address is no frontend's; with options it may be another node's, for a backend that answers by itself.
+    const mayCarryName = !this.#configuration.tunnel && p.frame.headerBytes > 20;
+    if (this.#translation && (!asked || asked.host || mayCarryName)) {
+      const decision = this.#fromOutside(p, this.#translation);
+      if (decision) return decision;
+      if (p.frame.destination === NODE_ADDRESS) return p.ignored();
+    }
+    const receiver = endpointAt(p.frame.destination);
+    const remote = remoteAt(p.frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_UNKNOWN;
-    if (!receiver) return this.#unreachable(m, remote, flow) ?? ignored(m);
-    if (receiver.host || !this.#configuration.hostRouting) return ignored(m);
-    flow.source = identityOf(frame.source);
-    return this.#deliver(m, frame, receiver, flow);
+    if (!receiver) {
+      this.#refuseUnreachable(remote);
+      return p.ignored();
+    }
+    if (receiver.host || !this.#configuration.hostRouting) return p.ignored();
+    flow.source = identityOf(p.frame.source);
+    return this.#deliver(p, receiver);
+  }
+
+  /** For a service; from a node that asks ours to answer in a service's name; to a port that was given to a flow. */
+  #fromOutside(p: Passage, translation: Translation): Decision | undefined {
+    const packet = FlowPacket.of(p, this.tables);
+    if (!packet.isFlow) return undefined;
+    let choice: Choice | undefined;
+    try {
+      choice = translation.choose(packet, 'outside');
+    } catch (error) {
+      // Who is not let in learns nothing; who asks for what nobody serves need not wait.
+      const mayLearn = error instanceof Refused && error.reason === 'DROP_NO_SERVICE_BACKEND';
+      if (mayLearn && mayBeRefused(packet))
+        return p.sendBack(error.reason, packet.tuple.l4Proto === TCP ? 20 : 8);
+      throw error;
+    }
+    if (choice) {
+      p.flow.source = identityOf(packet.tuple.source);
+      const sent = translation.toBackend(packet, choice, remote => {
+        const to = endpointAt(choice.address) ?? remote;
+        p.flow.destination = to?.identity ?? Identity.IDENTITY_WORLD;
+        if (remote) this.#refuseUnreachable(remote);
+        return this.#behindTunnel(remote) ? ROUTER_ADDRESS : NODE_ADDRESS;
+      });
+      return sent ? this.#sendTranslated(p) : this.#deliverToBackend(p, endpointAt(choice.address)!);
+    }
+    translation.learnName(packet);
+    return packet.tuple.destination === NODE_ADDRESS ? this.#backToClient(p, packet, translation) : undefined;
+  }
+
+  #deliverToBackend(p: Passage, backend: Endpoint): Decision {
+    if (backend.host) return p.toStack(TracePoint.TRACE_TO_HOST);
+    if (deliversItself(this.#configuration)) return this.#deliver(p, backend);
+    // The stack would see one direction only.
+    return p.frame.ttl <= 1 ? p.toStack() : this.#handOver(p.route(), backend);
+  }
+
+  /** A reply to what has this node's address by translation, when it goes on to a client outside. */
+  #backToClient(p: Passage, packet: FlowPacket, translation: Translation): Decision | undefined {
+    const backend = packet.tuple.source;
+    if (!translation.back(packet) || endpointAt(packet.tuple.destination)) return undefined;
+    if (!translation.reply(packet, 'egress')) return undefined;
+    p.flow.direction = 'egress';
+    p.flow.source ||= this.#configuration.tunnel ? identityOf(backend) : 0;
+    p.flow.destination = identityOf(packet.tuple.destination);
+    return this.#sendTranslated(p);
+  }
+
+  #sendTranslated(p: Passage): Decision {
+    const remote = remoteAt(p.frame.destination);
+    if (!this.#behindTunnel(remote)) {
+      p.mark = PacketMark.MARK_MAGIC_TRANSLATED;
+      p.translated = true;
+    }
+    return this.#leave(p, remote);
+  }
+
+  /** Pods' packets get the node's address where theirs is unknown; the node's own go out of the way. */
+  #toNetdev(p: Passage): Decision {
+    const magic = p.mark & PacketMark.MARK_MAGIC_MASK;
+    const asItLeaves = magic === PacketMark.MARK_MAGIC_TRANSLATED || magic === PacketMark.MARK_MAGIC_OVERLAY;
+    if (!this.#translation || !p.frame.wellFormed || asItLeaves) return p.ignored();
+    if (p.frame.source === NODE_ADDRESS) {
+      this.#translation.ownLeaves(FlowPacket.of(p, this.tables));
+      return p.ignored();
+    }
+    const sender = endpointAt(p.frame.source);
+    const ownAddress = sender?.host && p.frame.source !== ROUTER_ADDRESS;
+    if (!sender || ownAddress || this.#translation.keepsAddress(p.frame.destination)) return p.ignored();
+    p.flow.source = sender.identity;
+    p.flow.endpointId = sender.endpointId;
+    p.flow.destination = identityOf(p.frame.destination);
+    this.#translation.masquerade(FlowPacket.of(p, this.tables), NODE_ADDRESS);
+    // It was counted on its way out of the pod.
+    return { ...p.forwarded('pass', TracePoint.TRACE_TO_NETWORK), counted: undefined };
   }
 
   /** The VNI says who sent it; nobody there is this node's host. */
-  #fromOverlay(m: Meeting, frame: Frame): Decision {
-    const flow = flowOf('ingress');
-    if (m.tagged || frame.etherType !== ETHERTYPE.ipv4) return dropped(m, 'DROP_UNKNOWN_L3', flow);
-    if (m.vni === undefined) return dropped(m, 'DROP_TUNNEL_KEY', flow);
-    flow.source = m.vni;
-    if (m.vni === Identity.IDENTITY_UNKNOWN || m.vni === Identity.IDENTITY_HOST)
-      return dropped(m, 'DROP_INVALID_IDENTITY', flow);
-    return { ...this.#outOfTunnel(m, frame, flow), forHost: true };
+  #fromOverlay(p: Passage): Decision {
+    if (p.tagged || p.frame.etherType !== ETHERTYPE.ipv4) throw new Refused('DROP_UNKNOWN_L3');
+    if (p.vni === undefined) throw new Refused('DROP_TUNNEL_KEY');
+    p.flow.source = p.vni;
+    if (p.vni === Identity.IDENTITY_UNKNOWN || p.vni === Identity.IDENTITY_HOST)
+      throw new Refused('DROP_INVALID_IDENTITY');
+    return { ...this.#outOfTunnel(p), forHost: true };
   }
 
-  #outOfTunnel(m: Meeting, frame: Frame, flow: Flow): Decision {
-    if (!frame.wellFormed) return dropped(m, 'DROP_INVALID', flow);
-    const receiver = endpointAt(frame.destination);
-    const remote = remoteAt(frame.destination);
+  #outOfTunnel(p: Passage): Decision {
+    const { flow } = p;
+    if (!p.frame.wellFormed) throw new Refused('DROP_INVALID');
+    if (this.#translation && p.frame.destination === ROUTER_ADDRESS) {
+      const packet = FlowPacket.of(p, this.tables);
+      const decision = packet.isFlow ? this.#backToClient(p, packet, this.#translation) : undefined;
+      if (decision) return decision;
+    }
+    const receiver = endpointAt(p.frame.destination);
+    const remote = remoteAt(p.frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_WORLD;
-    if (receiver?.host) return toStack(m, flow, TracePoint.TRACE_TO_HOST);
-    if (receiver) return this.#deliver(m, frame, receiver, flow);
-    return this.#unreachable(m, remote, flow) ?? toStack(m, flow);
+    if (receiver?.host) return p.toStack(TracePoint.TRACE_TO_HOST);
+    if (receiver) return this.#deliver(p, receiver);
+    this.#refuseUnreachable(remote);
+    return p.toStack();
   }
 
   /** Counted as seen at the interface; what is not IPv4 is the device's own chatter. */
-  #toOverlay(m: Meeting, frame: Frame): Decision {
-    if (frame.etherType !== ETHERTYPE.ipv4) return ignored(m);
-    return { ...ignored(m), counted: DropReason.REASON_INTERFACE, direction: 'egress' };
+  #toOverlay(p: Passage): Decision {
+    if (p.frame.etherType !== ETHERTYPE.ipv4) return p.ignored();
+    return { ...p.ignored(), counted: DropReason.REASON_INTERFACE, direction: 'egress' };
   }
 
   /** Into a pod of this node, as its last router; or by the stack, which has a route or an ICMP error for it. */
-  #deliver(m: Meeting, frame: Frame, receiver: Endpoint, flow: Flow): Decision {
-    if (!deliversItself(this.#configuration) || frame.ttl <= 1) return toStack(m, flow);
-    flow.direction = 'ingress';
-    flow.endpointId = receiver.endpointId;
-    return (
-      this.#refusal(m, frame, receiver, 'ingress', flow.source, flow) ??
-      forwarded(m, 'redirect', TracePoint.TRACE_TO_LXC, flow, {
-        bytes: readdressed(routed(m.bytes), receiver),
-      })
-    );
+  #deliver(p: Passage, receiver: Endpoint): Decision {
+    if (!deliversItself(this.#configuration) || p.frame.ttl <= 1) return p.toStack();
+    p.flow.direction = 'ingress';
+    p.flow.endpointId = receiver.endpointId;
+    this.#admit(p, receiver);
+    return p.route().readdress(receiver).forwarded('redirect', TracePoint.TRACE_TO_LXC);
   }
 
-  #encapsulate(m: Meeting, remote: Remote, flow: Flow, bytes: Uint8Array): Decision {
-    const vni = flow.source === Identity.IDENTITY_HOST ? Identity.IDENTITY_REMOTE_NODE : flow.source;
+  /** A pod's last step: its policy, and replies to it come from where it had sent to. */
+  #admit(p: Passage, receiver: Endpoint): void {
+    this.#applyPolicy(p, receiver, 'ingress', p.flow.source);
+    if (!this.#translation) return;
+    const packet = FlowPacket.of(p, this.tables);
+    if (!packet.toService) this.#translation.reply(packet, 'egress');
+  }
+
+  #encapsulate(p: Passage, remote: Remote): Decision {
+    const { source } = p.flow;
+    const vni = source === Identity.IDENTITY_HOST ? Identity.IDENTITY_REMOTE_NODE : source;
     const tunnel = { vni, remote: remote.tunnelEndpoint };
-    return forwarded(m, 'redirect', TracePoint.TRACE_TO_OVERLAY, flow, { bytes, tunnel });
+    return p.forwarded('redirect', TracePoint.TRACE_TO_OVERLAY, { tunnel });
   }
 
   /** Who is reached through the tunnel. */
@@ -306,77 +393,61 @@ export class Oracle {
     return this.#configuration.tunnel && remote?.tunnelEndpoint ? remote : undefined;
   }
 
-  #unreachable(m: Meeting, remote: Remote | undefined, flow: Flow): Decision | undefined {
-    if (remote?.ownPodCidr) return dropped(m, 'DROP_UNROUTABLE', flow);
+  #refuseUnreachable(remote: Remote | undefined): void {
+    if (remote?.ownPodCidr) throw new Refused('DROP_UNROUTABLE');
     if (this.#configuration.tunnel && remote?.cluster && remote.tunnelEndpoint === 0)
-      return dropped(m, 'DROP_NO_TUNNEL_ENDPOINT', flow);
-    return undefined;
+      throw new Refused('DROP_NO_TUNNEL_ENDPOINT');
   }
 
-  #refusal(
-    m: Meeting,
-    frame: Frame,
-    endpoint: Endpoint,
-    direction: 'ingress' | 'egress',
-    peer: number,
-    flow: Flow,
-  ): Decision | undefined {
-    if (!(direction === 'ingress' ? endpoint.policyIngress : endpoint.policyEgress)) return undefined;
-    const { kind, tuple } = this.#flows.tupleOf(frame);
-    const isFlow = kind === 'flow' || kind === 'icmp error';
+  #applyPolicy(p: Passage, endpoint: Endpoint, direction: 'ingress' | 'egress', peer: number): void {
+    if (!(direction === 'ingress' ? endpoint.policyIngress : endpoint.policyEgress)) return;
+    const packet = FlowPacket.of(p, this.tables);
+    const { conntrack } = this.tables;
+    const known = packet.isFlow ? this.tables.find(conntrack, direction, packet.tuple) : undefined;
+    // A flow that is known to have begun here is that, while the rules allow it, unless its ports look like a reply's.
+    const beginsHere = known && packet.tuple.sourcePort >= packet.tuple.destinationPort;
+    if (!beginsHere && this.#isAllowedReply(packet, direction)) return;
+    packet.isBegunHere ||= known !== undefined && direction === 'egress';
+    const answer = policyAnswer(this.#policies.get(endpoint.endpointId), direction, peer, p.frame);
+    if (answer !== 'allow' && beginsHere && this.#isAllowedReply(packet, direction)) return;
+    if (answer !== 'allow') throw new Refused(answer);
+    if (packet.kind !== 'flow') return;
+    const sourceIdentity = direction === 'ingress' ? peer : endpoint.identity;
+    if (!known) this.tables.open(direction, packet, { flags: CtFlags.CT_F_ALLOWED, sourceIdentity });
+    else {
+      known.flags |= CtFlags.CT_F_ALLOWED;
+      if (known.name.address === 0) this.tables.note([known], packet, 'opener');
+    }
+  }
+
+  /** What answers a flow that was let through needs no rule. Flows to services are noted where they are translated. */
+  #isAllowedReply(packet: FlowPacket, direction: 'ingress' | 'egress'): boolean {
+    if (!packet.isFlow) return false;
     const other = direction === 'ingress' ? 'egress' : 'ingress';
-    // What answers a flow that was let through needs no rule.
-    if (isFlow && this.#flows.isAllowed(other, reversed(tuple))) return undefined;
-    const answer = policyAnswer(this.#policies.get(endpoint.endpointId), direction, peer, frame);
-    if (answer !== 'allow') return dropped(m, answer, flow);
-    if (kind === 'flow') this.#flows.allow(direction, tuple);
-    return undefined;
+    const asked = this.tables.find(this.tables.conntrack, other, reversed(packet.tuple));
+    if (!asked || !(asked.flags & CtFlags.CT_F_ALLOWED)) return false;
+    if (asked.name.address === 0) this.tables.note([asked], packet, 'reply');
+    return true;
   }
 }
 
-const flowOf = (direction: MetricsRow['direction']): Flow => ({
-  direction,
-  endpointId: 0,
-  source: 0,
-  destination: 0,
-});
-
-/** Goes on untouched, uncounted, unreported. */
-function ignored(m: Meeting): Decision {
-  return {
-    ...flowOf('unknown'),
-    verdict: 'pass',
-    counted: undefined,
-    point: undefined,
-    mark: m.mark,
-    bytes: m.bytes,
-    tunnel: undefined,
-    forHost: false,
-  };
+/** RFC 1122: errors are about one host's first fragments, and never about an error. */
+function mayBeRefused({ kind, here, passage, tcpFlags, tuple }: FlowPacket): boolean {
+  const { frame, gsoSize } = passage;
+  const net = frame.source >>> 24;
+  if (kind !== 'flow' || !here || gsoSize !== 0 || frame.headerBytes !== 20) return false;
+  if (net === 0 || net === 127 || net >= 224) return false;
+  return tuple.l4Proto === TCP ? (tcpFlags & 0x04) === 0 : tuple.l4Proto === UDP;
 }
 
-function dropped(m: Meeting, reason: keyof typeof DropReason, flow: Flow): Decision {
-  return { ...ignored(m), ...flow, verdict: 'drop', counted: DropReason[reason] };
-}
-
-function forwarded(m: Meeting, verdict: Verdict, point: number, flow: Flow, change: Change = {}): Decision {
-  return { ...ignored(m), ...flow, verdict, counted: DropReason.REASON_FORWARDED, point, ...change };
-}
-
-const toStack = (m: Meeting, flow: Flow, point: number = TracePoint.TRACE_TO_STACK): Decision =>
-  forwarded(m, 'pass', point, flow, { mark: markOf(flow.source) });
-
-/** One TTL less; the checksum's error, if it has one, stays what it is. */
-function routed(bytes: Uint8Array): Uint8Array {
-  const copy = Buffer.from(bytes);
-  copy[22] = copy[22]! - 1;
-  copy.writeUInt16BE((copy.readUInt16BE(24) + 0x100) % 0xffff, 24);
-  return copy;
-}
-
-function readdressed(bytes: Uint8Array, receiver: Endpoint): Uint8Array {
-  const copy = Buffer.from(bytes);
-  copy.set(parseMac(receiver.mac), 0);
-  copy.set(parseMac(receiver.nodeMac), 6);
-  return copy;
+/** Makes a request its own answer: what was asked for is at `answerer`. */
+function answerArp(bytes: Buffer, asker: Uint8Array, answerer: Uint8Array): void {
+  const [askerIp, askedIp] = [bytes.readUInt32BE(28), bytes.readUInt32BE(38)];
+  bytes.set(asker, 0);
+  bytes.set(answerer, 6);
+  bytes.writeUInt16BE(2, 20);
+  bytes.set(answerer, 22);
+  bytes.writeUInt32BE(askedIp, 28);
+  bytes.set(asker, 32);
+  bytes.writeUInt32BE(askerIp, 38);
 }

@@ -12,7 +12,8 @@ export const PROGRAMS = [
   'from_overlay',
   'to_overlay',
 ] as const;
-export type Program = (typeof PROGRAMS)[number];
+/** `to_netdev` is attached only where something is translated. */
+export type Program = (typeof PROGRAMS)[number] | 'to_netdev';
 
 export type Verdict = 'pass' | 'drop' | 'redirect';
 
@@ -51,6 +52,7 @@ export function allowance(program: Program, c: Configuration): Allowance {
         reasons: unique(['DROP_INVALID', ...unreachable(c), ...(c.endpointRoutes ? [] : POLICY)]),
       };
     case 'to_host':
+    case 'to_netdev':
     case 'to_overlay':
       return { verdicts: ['pass'], reasons: [] };
     case 'from_netdev':

@@ -1,4 +1,4 @@
-import { DropReason } from '../../../src/maps/abi.gen.ts';
+import type { DropReason } from '../../../src/maps/abi.gen.ts';
 import type { Configuration } from '../harness.ts';
 import { headerSum, readFrame, u16At, u32At } from './frame.ts';
 import { endpointAt, remoteAt } from './model.ts';
@@ -6,7 +6,7 @@ import { allowance, type Program } from './specification.ts';
 
 /** What holds for every packet where services and masquerade are on, whatever is chosen for it. */
 
-export type TranslatingProgram = Exclude<Program, 'to_host' | 'to_overlay'> | 'to_netdev';
+export type TranslatingProgram = Exclude<Program, 'to_host' | 'to_overlay'>;
 
 /** Reasons that come with translation. */
 const TRANSLATION: (keyof typeof DropReason)[] = [
@@ -18,8 +18,8 @@ const TRANSLATION: (keyof typeof DropReason)[] = [
   'DROP_FRAGMENT_NOT_FOUND',
 ];
 
-/** Numbers of the reasons for which a program may drop. */
-export function reasonsOf(program: TranslatingProgram, c: Configuration): Set<number> {
+/** The reasons for which a program may drop. */
+export function reasonsOf(program: TranslatingProgram, c: Configuration): Set<keyof typeof DropReason> {
   const before = program === 'to_netdev' ? (['DROP_INVALID'] as const) : allowance(program, c).reasons;
   // A backend may be a pod with policy, a loop ends here, and what goes to a backend passes every check on its way.
   const backend = ['from_container', 'from_netdev', 'from_overlay'].includes(program)
@@ -31,8 +31,7 @@ export function reasonsOf(program: TranslatingProgram, c: Configuration): Set<nu
         'DROP_TTL_EXCEEDED',
       ] as const)
     : [];
-  const both: (keyof typeof DropReason)[] = [...before, ...backend, ...TRANSLATION];
-  return new Set(both.map(name => DropReason[name]));
+  return new Set<keyof typeof DropReason>([...before, ...backend, ...TRANSLATION]);
 }
 
 /** The ones' complement sum over transport header, data and pseudo-header, modulo 65535; undefined where there is none to check. */
