@@ -43,6 +43,7 @@ import { L2Announcer } from './l2/announcer.ts';
 import { monitorLookups } from './lookups.ts';
 import { MapUsages } from './map-usage.ts';
 import { MasqueradeSync } from './masquerade.ts';
+import { MasqueradeList } from './masquerade-list.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
 import { connectedNetworks, deviceAddresses, findNetworkDevices } from './network-devices.ts';
@@ -243,6 +244,7 @@ export class Agent {
       config,
       datapath,
       devices: networkDevices.map(device => device.name),
+      list: this.#own('list of ip-masq-agent', new MasqueradeList(options.masqueradeList)),
       controllers,
     });
     inbound = new Inbound({

@@ -4,6 +4,10 @@ import type { Datapath } from '../datapath/datapath.ts';
 import { MASQUERADE_TABLE, sameMasquerade } from '../datapath/masquerade-table.ts';
 import { masqueradeSpec } from '../routing/masquerade.ts';
 import type { NodeView } from '../routing/nodes.ts';
+import type { MasqueradeList } from './masquerade-list.ts';
+
+/** A mounted file may change without a word. */
+const LOOK_INTERVAL_MS = 30_000;
 
 /** What masquerade has to know of the cluster. */
 export interface MasqueradeView {
@@ -14,28 +18,35 @@ export interface MasqueradeView {
   whole: boolean;
 }
 
+/** What the sync works with. */
+export interface MasqueradeDeps {
+  config: AgentConfig;
+  datapath: Pick<Datapath, 'masquerade' | 'masquerades' | 'notMasqueraded'>;
+  /** Names of the devices that carry the node's traffic. */
+  devices: readonly string[];
+  list: Pick<MasqueradeList, 'read' | 'watch'>;
+  controllers: ControllerSet;
+}
+
 /**
- * Keeps the rules by which the node's netfilter masquerades, where it is not done in eBPF. By a controller of its
- * own: a kernel that cannot is no reason to leave out routes, and is said in `status`.
+ * Keeps what masquerade goes by: the list of those who see pods as they are, for programs, and the rules of the node's
+ * netfilter where it is not done in eBPF. By a controller of its own: a kernel that cannot, or a list that cannot be
+ * read, is no reason to leave out routes, and is said in `status`.
  */
 export class MasqueradeSync {
-  readonly #config: AgentConfig;
-  readonly #datapath: Pick<Datapath, 'masquerade' | 'masquerades'>;
-  readonly #devices: readonly string[];
+  readonly #deps: MasqueradeDeps;
   readonly #controller: Controller;
   #view: MasqueradeView | undefined;
+  /** The last that could be read. */
+  #listed: readonly string[] = [];
 
-  constructor(deps: {
-    config: AgentConfig;
-    datapath: Pick<Datapath, 'masquerade' | 'masquerades'>;
-    /** Names of the devices that carry the node's traffic. */
-    devices: readonly string[];
-    controllers: ControllerSet;
-  }) {
-    this.#config = deps.config;
-    this.#datapath = deps.datapath;
-    this.#devices = deps.devices;
-    this.#controller = deps.controllers.add({ name: 'sync-masquerade', run: () => this.#sync() });
+  constructor(deps: MasqueradeDeps) {
+    this.#deps = deps;
+    this.#controller = deps.controllers.add({
+      name: 'sync-masquerade',
+      ...(deps.config.ipMasqAgent ? { intervalMs: LOOK_INTERVAL_MS } : {}),
+      run: () => this.#sync(),
+    });
   }
 
   /** The cluster changed. */
@@ -50,19 +61,38 @@ export class MasqueradeSync {
   }
 
   async #sync(): Promise<void> {
-    const { routingMode, ipv4NativeRoutingCidr, masquerade } = this.#config;
-    if (masquerade !== 'netfilter' || !this.#view) return;
+    const failures = (await Promise.allSettled([this.#syncList()])).filter(o => o.status === 'rejected');
+    await this.#syncRules();
+    if (failures[0]) throw failures[0].reason;
+  }
+
+  async #syncList(): Promise<void> {
+    const { config, datapath, list } = this.#deps;
+    if (!config.ipMasqAgent || config.masquerade === 'none') return;
+    list.watch(() => this.#controller.kick());
+    this.#listed = list.read();
+    datapath.notMasqueraded.replace(
+      new Map(this.#listed.map(prefix => [prefix, true])),
+      () => true,
+      () => true,
+    );
+    await datapath.notMasqueraded.commit();
+  }
+
+  async #syncRules(): Promise<void> {
+    const { config, datapath, devices } = this.#deps;
+    const { routingMode, ipv4NativeRoutingCidr } = config;
+    if (config.masquerade !== 'netfilter' || !this.#view) return;
     // Rules of an earlier run know peers that are not known yet: they stay until these are.
-    if (!this.#view.whole && (await this.#datapath.masquerades())) return;
+    if (!this.#view.whole && (await datapath.masquerades())) return;
     const spec = masqueradeSpec({
       ...this.#view,
       routingMode,
       ...(ipv4NativeRoutingCidr ? { nativeRoutingCidr: ipv4NativeRoutingCidr } : {}),
-      listed: [],
-      devices: this.#devices,
+      listed: this.#listed,
+      devices,
     });
-    const table = this.#datapath.masquerade;
-    table.replace(new Map([[MASQUERADE_TABLE, spec]]), () => true, sameMasquerade);
-    await table.commit();
+    datapath.masquerade.replace(new Map([[MASQUERADE_TABLE, spec]]), () => true, sameMasquerade);
+    await datapath.masquerade.commit();
   }
 }

@@ -23,6 +23,8 @@ export interface AgentOptions {
   cniBinDir?: string;
   /** Where `/proc` of the node is, whose `sys/net` is written; a container's own is read-only. */
   procfs: string;
+  /** File with the destinations that are not masqueraded; need not be there. */
+  masqueradeList: string;
   /** Namespace of the installation, whose CiliumNodeConfigs count. */
   k8sNamespace: string;
   /** `[ADDRESS]:PORT` for probes; nowhere when undefined. */
@@ -44,6 +46,10 @@ const FLAGS = {
   'cgroup-root': ['DIR', 'where cgroup2 is mounted (default: found by itself)'],
   'cni-conf-dir': ['DIR', 'where the CNI configuration goes (default: /etc/cni/net.d)'],
   'cni-bin-dir': ['DIR', 'where the CNI plugin is installed when ready (default: nowhere)'],
+  'ip-masq-agent-config-path': [
+    'PATH',
+    'file with the destinations that are not masqueraded (default: /etc/config/ip-masq-agent)',
+  ],
   procfs: ['DIR', "the node's /proc, for its sysctls (default: /proc)"],
   'k8s-namespace': ['NAME', 'where CiliumNodeConfigs are (default: $CILIUM_K8S_NAMESPACE or kube-system)'],
   'health-address': [
@@ -91,6 +97,7 @@ export function parseAgentOptions(argv: string[], env: NodeJS.ProcessEnv): Agent
     cniConfDir: text('cni-conf-dir') ?? '/etc/cni/net.d',
     ...(cniBinDir ? { cniBinDir } : {}),
     procfs: text('procfs') ?? '/proc',
+    masqueradeList: text('ip-masq-agent-config-path') ?? '/etc/config/ip-masq-agent',
     k8sNamespace: text('k8s-namespace') ?? env['CILIUM_K8S_NAMESPACE'] ?? 'kube-system',
     ...(healthAddress ? { healthAddress } : {}),
     ...(metricsAddress ? { metricsAddress } : {}),

@@ -1,3 +1,4 @@
+import { nonMasqueradeCidrsOf } from './masquerade-list.ts';
 import { badValue } from './place.ts';
 import { isTree, mergeValues, type Values } from './tree.ts';
 
@@ -12,7 +13,12 @@ export interface DeploymentSetting {
   readonly kind: 'boolean' | 'integer' | 'text' | 'list' | 'table';
   readonly default: boolean | number | string | readonly unknown[] | Values;
   readonly doc: string;
+  /** It means something in a lab, too. */
+  readonly lab?: boolean;
 }
+
+/** What `ip-masq-agent` is told; checked here, since agents that refuse it would only go on with what they had. */
+export const MASQUERADE_LIST = 'ipMasqAgent.config';
 
 const EVERYWHERE = [{ operator: 'Exists' }];
 const LINUX = { 'kubernetes.io/os': 'linux' };
@@ -39,6 +45,15 @@ export const deploymentSettings: readonly DeploymentSetting[] = [
   ),
   row('k8sServicePort', 'integer', 6443, 'Its port.'),
   row('healthPort', 'integer', 9879, "The agent's /healthz and /livez, on 127.0.0.1 of the node."),
+  {
+    ...row(
+      MASQUERADE_LIST,
+      'table',
+      {},
+      'What the ConfigMap `ip-masq-agent` says: `nonMasqueradeCIDRs` and `masqLinkLocal`. Without it that ConfigMap is yours.',
+    ),
+    lab: true,
+  },
   row('debug.enabled', 'boolean', false, 'Verbose logs.'),
   row('rollOutCiliumPods', 'boolean', true, 'Restart agents when the configuration changes.'),
   // Measured, 30 pods on a node: 84 MB and 4 m of CPU at rest; 100 MB at 250 pods; the rest is for bursts of pods.
@@ -170,6 +185,7 @@ function read(setting: DeploymentSetting, raw: unknown): unknown {
     case 'list':
       return Array.isArray(raw) ? raw : [raw];
     case 'table':
+      if (setting.path === MASQUERADE_LIST) nonMasqueradeCidrsOf(raw);
       if (isTree(raw)) return mergeValues(setting.default as Values, raw);
       throw refuse('a table');
   }

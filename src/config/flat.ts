@@ -55,6 +55,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     ...hostRoutingOf(resolved),
     tcx: get<string>('bpf.tcx') as TcxMode,
     masquerade: masqueradeOf(resolved),
+    ipMasqAgent: get<boolean>('ipMasqAgent.enabled'),
     loadBalancerAlgorithm: get<string>('loadBalancer.algorithm') as AgentConfig['loadBalancerAlgorithm'],
     loadBalancerMode: get<string>('loadBalancer.mode') as AgentConfig['loadBalancerMode'],
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],

@@ -243,6 +243,13 @@ export const settings: readonly Setting[] = [
     'Masquerade in eBPF instead of netfilter. Needs `kubeProxyReplacement`.',
   ),
   built(
+    'ipMasqAgent.enabled',
+    'enable-ip-masq-agent',
+    boolean,
+    false,
+    'Destinations of a list are not masqueraded: of the ConfigMap `ip-masq-agent` (`nonMasqueradeCIDRs`, `masqLinkLocal`), else private and special ranges. Changes are followed.',
+  ),
+  built(
     'loadBalancer.algorithm',
     'bpf-lb-algorithm',
     { kind: 'choice', values: ['random', 'maglev'] },
@@ -392,7 +399,6 @@ export const settings: readonly Setting[] = [
   later('hubble.ui.enabled', undefined, 'Hubble UI.'),
   later('clustermesh.useAPIServer', undefined, 'Cluster mesh.'),
   later('authentication.enabled', undefined, 'Mutual authentication.'),
-  later('ipMasqAgent.enabled', undefined, 'Exceptions from masquerading.'),
   later('nodePort.enabled', undefined, 'NodePort services without kube-proxy replacement.'),
   later('socketLB.enabled', undefined, 'Service translation at the socket.'),
   later('hostPort.enabled', undefined, 'Host ports.'),

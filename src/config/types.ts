@@ -48,6 +48,8 @@ export interface AgentConfig {
   readonly kubeProxyReplacement: boolean;
   /** Who gives what leaves the cluster the node's address: programs, the node's netfilter, nobody. */
   readonly masquerade: 'bpf' | 'netfilter' | 'none';
+  /** A list of destinations is left out of it. */
+  readonly ipMasqAgent: boolean;
   readonly loadBalancerAlgorithm: 'random' | 'maglev';
   readonly loadBalancerMode: 'snat' | 'dsr';
   /** First and last. */

@@ -61,7 +61,7 @@ function walk(
     const known = covered || meaninglessPaths.has(path);
     if (row !== undefined) found(row, raw);
     else if (deploymentByPath.has(path)) {
-      if (!deployed) meaningless(path);
+      if (!deployed && !deploymentByPath.get(path)!.lab) meaningless(path);
     } else if (inner.has(path)) {
       if (raw === null || raw === undefined) continue;
       if (!isTree(raw)) throw badValue(at(path), `${JSON.stringify(raw)} is not a table of values`);

@@ -42,7 +42,7 @@ import {
   setDeviceSysctls,
   setNodeSysctls,
 } from './sysctls.ts';
-import { endpointTarget, type IpcacheSpec, ipcacheTarget, type LocalEntry } from './tables.ts';
+import { endpointTarget, type IpcacheSpec, ipcacheTarget, ipmasqTarget, type LocalEntry } from './tables.ts';
 
 /** Told of every repair: `routes`, and what was found. */
 export type DriftListener = (table: string, found: readonly Drift[]) => void;
@@ -64,6 +64,8 @@ export class Datapath {
   readonly attachments: Reconciler<Attachment, ActualAttachment>;
   /** What the node's netfilter masquerades; nothing where it need not. */
   readonly masquerade: Reconciler<MasqueradeSpec, string>;
+  /** Destinations that pods reach with their own address, for programs. */
+  readonly notMasqueraded: Reconciler<true>;
   readonly #masqueradeTarget = new MasqueradeTarget();
   readonly #deviceTable: Reconciler<DeviceSpec, ActualDevice>;
   readonly #sysctls: Reconciler<SysctlSpec, string>;
@@ -101,6 +103,7 @@ export class Datapath {
     this.routes = table(new RouteTarget(rtnl, journal));
     this.attachments = table(this.#attachmentTarget);
     this.masquerade = table(this.#masqueradeTarget);
+    this.notMasqueraded = table(ipmasqTarget(programs));
     this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
     if (options.l2Announcements) this.announced = table(responderTarget(programs));
     if (options.services) {
@@ -254,6 +257,7 @@ export class Datapath {
       this.routes,
       this.attachments,
       this.masquerade,
+      this.notMasqueraded,
       ...(this.#sockets ? [this.#sockets] : []),
       ...(this.services ? [this.services] : []),
       ...(this.announced ? [this.announced] : []),

@@ -1,6 +1,7 @@
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { Target } from '../base/reconcile.ts';
 import { Identity } from '../maps/abi.gen.ts';
+import { ipmasqMap } from '../maps/flows.ts';
 import { type EndpointEntry, endpointMap, type IpcacheRecord, ipcacheMap } from '../maps/tables.ts';
 import type { RawMap, TypedMap } from '../maps/typed.ts';
 import type { Programs } from './programs.ts';
@@ -51,6 +52,18 @@ export function ipcacheTarget(programs: Pick<Programs, 'map'>): Target<IpcacheSp
     cluster: spec.cluster ?? false,
     neighbour: spec.neighbour ?? false,
   }));
+}
+
+/** `cilium_ipmasq_v4`, keyed by prefix: destinations that pods reach with their own address. */
+export function ipmasqTarget(programs: Pick<Programs, 'map'>): Target<true> {
+  const map = ipmasqMap(programs.map('cilium_ipmasq_v4'));
+  return {
+    name: 'destinations that are not masqueraded',
+    read: async () => new Map(map.entries()),
+    same: () => true,
+    update: async prefix => map.set(prefix, true),
+    delete: async prefix => void map.delete(prefix),
+  };
 }
 
 /** A hash says E2BIG, a trie ENOSPC. */

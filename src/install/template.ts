@@ -14,7 +14,7 @@ export type Template =
   | Hole;
 
 /** A place that depends on the values. */
-export type Hole = Value | Text | When | Items | Builtin;
+export type Hole = Value | Json | Text | When | Items | Builtin;
 
 /** What decides about a `When`. A path means that its value is neither false, 0 nor empty. */
 export type Condition =
@@ -40,6 +40,14 @@ export interface Surroundings {
 
 /** A value as it is: a table, a list, a number. */
 export class Value {
+  readonly path: string;
+  constructor(path: string) {
+    this.path = path;
+  }
+}
+
+/** A table as a text of JSON, its keys in order. */
+export class Json {
   readonly path: string;
   constructor(path: string) {
     this.path = path;
@@ -86,6 +94,7 @@ export class Builtin {
 }
 
 export const value = (path: string): Value => new Value(path);
+export const json = (path: string): Json => new Json(path);
 export const items = (path: string): Items => new Items(path);
 export const when = (condition: Condition, yes: Template, no?: Template): When =>
   new When(condition, yes, no);
@@ -105,6 +114,7 @@ export function text(strings: TemplateStringsArray, ...holes: readonly (Value | 
 /** Fills the holes. The result is plain and not shared with anything. Undefined where a `When` says that it is not there. */
 export function fill(template: Template, around: Surroundings): unknown {
   if (template instanceof Value) return structuredClone(valueAt(around.values, template.path));
+  if (template instanceof Json) return jsonOf(valueAt(around.values, template.path));
   if (template instanceof Text) return template.parts.map(part => textOf(part, around)).join('');
   if (template instanceof When) {
     const chosen = holds(template.condition, around) ? template.yes : template.no;
@@ -142,6 +152,12 @@ export function holds(condition: Condition, around: Surroundings): boolean {
 
 function textOf(part: string | Value | Builtin | When, around: Surroundings): string {
   return typeof part === 'string' ? part : String(fill(part, around) ?? '');
+}
+
+function jsonOf(found: unknown): string {
+  return JSON.stringify(found, (_, below) =>
+    isTree(below) ? Object.fromEntries(Object.entries(below).sort(([a], [b]) => (a < b ? -1 : 1))) : below,
+  );
 }
 
 function isSet(found: unknown): boolean {

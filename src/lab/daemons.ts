@@ -216,9 +216,10 @@ export async function startAgent(lab: string, name: string, context: LabContext)
 
 /** Starts a node's agent without waiting for it. */
 export async function launchAgent(lab: string, node: LabNode): Promise<void> {
-  const { localKubeconfig, configDir } = labPaths(lab);
+  const { localKubeconfig, configDir, masqueradeList } = labPaths(lab);
   await launch(lab, { role: 'agent', node: node.name }, 'fimbria-agent.js', [
     ...['--lab', lab, '--node-name', node.name, '--kubeconfig', localKubeconfig, '--config-dir', configDir],
+    ...['--ip-masq-agent-config-path', masqueradeList],
   ]);
 }
 

@@ -86,6 +86,8 @@ export interface LabPaths {
   readonly apiserverSocket: string;
   /** Flat keys, one file each, as a mounted ConfigMap shows them. */
   readonly configDir: string;
+  /** What ip-masq-agent is told; there when values say something of it. */
+  readonly masqueradeList: string;
   readonly logs: string;
   /** On PATH of `lab exec`. */
   readonly bin: string;
@@ -109,6 +111,7 @@ export function labPaths(name: string, root: string = LABS_ROOT): LabPaths {
     apiserverDir: join(dir, 'apiserver'),
     apiserverSocket: join(dir, 'apiserver.sock'),
     configDir: join(dir, 'config'),
+    masqueradeList: join(dir, 'config-more', 'ip-masq-agent'),
     logs: join(dir, 'logs'),
     bin: join(dir, 'bin'),
     pods: join(dir, 'pods'),

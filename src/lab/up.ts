@@ -22,7 +22,7 @@ import { NODE_DIRECTORIES, startNode, startOutside, startUnderlay } from './name
 import { connectUnderlay } from './network.ts';
 import { labProcesses } from './processes.ts';
 import { type LabState, readState, withLock, writeFileAtomically, writeState } from './state.ts';
-import { checkRoom, type LabValues, publishConfig, writeConfigDir } from './values.ts';
+import { checkRoom, type LabValues, publishConfig, writeConfig } from './values.ts';
 
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 const NODES_READY_TIMEOUT_MS = 60_000;
@@ -112,7 +112,7 @@ async function bringUp(lab: LabState, flat: LabValues['flat'], context: LabConte
   writeState(lab);
   say(`namespaces: ${nodes.map(n => n.name).join(', ')}, outside and the network between them`);
   await makeMountPoints(Object.values(NODE_DIRECTORIES));
-  writeConfigDir(name, flat);
+  writeConfig(name, { flat, values: lab.values });
   writeCommands(name);
   writeFileAtomically(
     paths.localKubeconfig,

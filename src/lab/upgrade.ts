@@ -4,7 +4,7 @@ import type { LabContext } from './context.ts';
 import { launchAgent, startOperator, stopDaemon, waitAgent } from './daemons.ts';
 import { labPaths } from './names.ts';
 import { requireLab, withLock, writeState } from './state.ts';
-import { publishConfig, resolveValues, writeConfigDir } from './values.ts';
+import { publishConfig, resolveValues, writeConfig } from './values.ts';
 
 /**
  * `fimbria lab upgrade`: merges values over the running ones (over `base` where it is given, over nothing with `reset`), and restarts operator and
@@ -22,7 +22,7 @@ export async function labUpgrade(
     checkUpgrade(parseFlat(before.flat), parseFlat(after.flat));
     for (const warning of after.warnings) context.progress(`warning: ${warning}`);
     writeState({ ...lab, values: after.values });
-    writeConfigDir(name, after.flat);
+    writeConfig(name, after);
     const client = createClient(labPaths(name).localKubeconfig);
     try {
       await publishConfig(client, after.flat);

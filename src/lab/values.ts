@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   formatIpv4Cidr,
   ipv4CidrOf,
@@ -10,7 +10,15 @@ import {
 } from '../base/addr.ts';
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { ClusterClient } from '../cluster/index.ts';
-import { loadValues, parseFlat, type Values, valuesToFlat } from '../config/index.ts';
+import {
+  loadValues,
+  MASQUERADE_LIST,
+  parseFlat,
+  type Values,
+  valueAt,
+  valuesToFlat,
+} from '../config/index.ts';
+import { nonMasqueradeCidrsOf } from '../config/masquerade-list.ts';
 import type { ConfigMap } from '../model/types.ts';
 import { labPaths, OUTSIDE_IP, UNDERLAY_PREFIX_LENGTH } from './names.ts';
 import { HOST_DEVICE } from './network.ts';
@@ -34,6 +42,7 @@ export function resolveValues(
 ): LabValues {
   const values = loadValues(files, sets, base);
   const resolved = valuesToFlat(values);
+  nonMasqueradeCidrsOf(valueAt(values, MASQUERADE_LIST));
   const { clusterPoolIpv4Cidrs, autoCreatePools, devices } = parseFlat(resolved.flat);
   checkUnderlay('ipam.operator.clusterPoolIPv4PodCIDRList', clusterPoolIpv4Cidrs);
   for (const { name, ipv4 } of autoCreatePools)
@@ -101,9 +110,13 @@ export function checkRoom(flat: LabValues['flat'], nodeCount: number): void {
   });
 }
 
-/** Makes the lab's config directory hold exactly these keys, each file replaced at once. */
-export function writeConfigDir(lab: string, flat: Readonly<Record<string, string>>): void {
-  const { configDir } = labPaths(lab);
+/** Makes the lab's files of configuration say exactly this, each replaced at once. */
+export function writeConfig(lab: string, { flat, values }: Pick<LabValues, 'flat' | 'values'>): void {
+  const { configDir, masqueradeList } = labPaths(lab);
+  mkdirSync(dirname(masqueradeList), { recursive: true });
+  const list = valueAt(values, MASQUERADE_LIST);
+  if (list === undefined) rmSync(masqueradeList, { force: true });
+  else writeFileAtomically(masqueradeList, JSON.stringify(list), 0o644);
   mkdirSync(configDir, { recursive: true });
   for (const [key, value] of Object.entries(flat)) writeFileAtomically(join(configDir, key), value, 0o644);
   for (const file of readdirSync(configDir)) {

@@ -27,6 +27,7 @@ test('no keys at all are the defaults', t => {
     tcx: 'devices',
     kubeProxyReplacement: false,
     masquerade: 'netfilter',
+    ipMasqAgent: false,
     loadBalancerAlgorithm: 'random',
     loadBalancerMode: 'snat',
     nodePortRange: [30_000, 32_767],

@@ -1,7 +1,9 @@
+import { renameSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { MASQUERADE_TABLE } from '../../src/datapath/masquerade-table.ts';
 import { Nftables } from '../../src/kernel/nftables.ts';
 import { waitUntil } from '../../src/lab/deadline.ts';
+import { labPaths } from '../../src/lab/names.ts';
 import { collect, printed, TestLab } from './lab.ts';
 import { ask, askUdp, serve } from './serve.ts';
 
@@ -150,6 +152,53 @@ for (const [host, endpointRoutes] of [
       await lab.execMust('outside', 'ip', 'route', 'del', podLeft);
     },
   );
+
+/** Makes the list that agents go by say this, as an edited ConfigMap would. */
+const writeList = (text: string): void => {
+  const path = labPaths(lab.name).masqueradeList;
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
+};
+
+const listed = (): Promise<{ prefix: string }[]> => lab.json('left', 'cilium', 'bpf', 'ipmasq', 'list');
+
+const untilListed = (prefixes: string[]): Promise<true> =>
+  waitUntil('the list', 90_000, async because => {
+    const found = (await listed()).map(({ prefix }) => prefix).sort();
+    because(found.join());
+    return found.join() === prefixes.join() ? true : undefined;
+  });
+
+for (const [maker, sets] of [
+  ['nftables', []],
+  ['eBPF', ['kubeProxyReplacement=true', 'bpf.masquerade=true']],
+] as const)
+  test.serial(`${maker}: who is on the list sees pods as they are, and changes are followed`, async t => {
+    await lab.execMust('outside', 'ip', 'route', 'replace', podLeft, 'via', LEFT);
+    t.teardown(() => lab.exec('outside', 'ip', 'route', 'del', podLeft));
+    await upgrade(
+      ...sets,
+      'ipMasqAgent.enabled=true',
+      'ipMasqAgent.config.nonMasqueradeCIDRs={192.168.10.0/29,198.51.100.0/24}',
+      'ipMasqAgent.config.masqLinkLocal=true',
+    );
+    await untilListed(['192.168.10.0/29', '198.51.100.0/24']);
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), podLeft);
+    writeList('{"nonMasqueradeCIDRs": ["198.51.100.0/24"]}');
+    await untilListed(['169.254.0.0/16', '198.51.100.0/24']);
+    await untilSeen('l', `http://${OUTSIDE}:9000/`, new RegExp(`${LEFT}$`, 'm'));
+    // What cannot be read changes nothing, and is said.
+    writeList('nonMasqueradeCIDRs: [192.168.10.1/24]');
+    await waitUntil('a word about it', 90_000, async () =>
+      /nonMasqueradeCIDRs: .*192\.168\.10\.1\/24/.test((await lab.exec('left', 'cilium', 'status')).stdout)
+        ? true
+        : undefined,
+    );
+    t.is((await listed()).length, 2);
+    writeList('nonMasqueradeCIDRs: [192.168.10.0/24]\nmasqLinkLocal: true\n');
+    await untilListed(['192.168.10.0/24']);
+    await untilSeen('l', `http://${OUTSIDE}:9000/`, new RegExp(`${podLeft}$`, 'm'));
+  });
 
 test.serial('switched off, the rules go', async t => {
   await upgrade('enableIPv4Masquerade=false');

@@ -88,6 +88,10 @@ const CASES: Record<string, string[]> = {
     'operator.replicas=1,operator.extraArgs={--c},operator.podLabels.team=ops,operator.removeNodeTaints=false',
     'updateStrategy.type=OnDelete',
   ],
+  'a list for masquerade': [
+    'ipMasqAgent.enabled=true,ipMasqAgent.config.nonMasqueradeCIDRs={10.0.0.0/8,192.0.2.0/24}',
+    'ipMasqAgent.config.masqLinkLocal=true',
+  ],
   'no operator': ['operator.enabled=false', 'affinity.nodeAffinity.x=1'],
 };
 

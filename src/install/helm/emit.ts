@@ -1,5 +1,15 @@
 import { deploymentByPath } from '../../config/deployment.ts';
-import { Builtin, type Condition, Items, isArray, type Template, Text, Value, When } from '../template.ts';
+import {
+  Builtin,
+  type Condition,
+  Items,
+  isArray,
+  Json,
+  type Template,
+  Text,
+  Value,
+  When,
+} from '../template.ts';
 import { flatLines } from './flat.ts';
 
 const pad = (indent: number): string => ' '.repeat(indent);
@@ -62,6 +72,7 @@ function spread({ path }: Items, indent: number): string[] {
 /** What stands on the line of its key; undefined for a block. */
 function inline(template: Template): string | undefined {
   if (template instanceof Text) return `"${template.parts.map(partText).join('')}"`;
+  if (template instanceof Json) return `{{ ${at(template.path)} | toJson | quote }}`;
   if (template instanceof Builtin)
     return template.name === 'flat' ? undefined : `{{ ${builtin(template)} | quote }}`;
   if (template instanceof Value) {

@@ -1,5 +1,5 @@
 import { Builtin, items, MERGE, namespace, type Template, text, value, when } from '../template.ts';
-import { AGENT, AGENT_CONTAINER, CONFIG_MAP, labelsOf } from './names.ts';
+import { AGENT, AGENT_CONTAINER, CONFIG_MAP, labelsOf, MASQUERADE_LIST_MAP } from './names.ts';
 import { environment, hostPath, image, probe, pullSecrets } from './parts.ts';
 
 /** Where folders of the node are in the container when they would be in the way under their own path. */
@@ -28,6 +28,14 @@ const VOLUMES: Template[] = [
   hostPath('cni-bin', value('cni.binPath'), 'DirectoryOrCreate'),
   hostPath('cni-conf', value('cni.confPath'), 'DirectoryOrCreate'),
   { name: 'config', configMap: { name: CONFIG_MAP } },
+  {
+    name: 'ip-masq-agent',
+    configMap: {
+      name: MASQUERADE_LIST_MAP,
+      optional: true,
+      items: [{ key: 'config', path: 'ip-masq-agent' }],
+    },
+  },
 ];
 
 const mount = (name: string, mountPath: string, more: { [key: string]: Template } = {}): Template => ({
@@ -99,6 +107,7 @@ const agent: Template = {
     when('cni.install', mount('cni-bin', HOST.cniBin)),
     mount('cni-conf', HOST.cniConf),
     mount('config', '/etc/fimbria/config', { readOnly: true }),
+    mount('ip-masq-agent', '/etc/config', { readOnly: true }),
   ],
 };
 

@@ -4,6 +4,7 @@ import { managedBy, type Template, version } from '../template.ts';
 export const AGENT = 'cilium';
 export const OPERATOR = 'cilium-operator';
 export const CONFIG_MAP = 'cilium-config';
+export const MASQUERADE_LIST_MAP = 'ip-masq-agent';
 export const AGENT_CONTAINER = 'cilium-agent';
 
 /** Who has installed what has this in its label `app.kubernetes.io/managed-by`. */
