@@ -15,7 +15,6 @@ import type { ClusterClient } from '../cluster/types.ts';
 import { type AgentConfig, parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { VXLAN_OVERHEAD } from '../datapath/devices.ts';
-import type { FlowOptions } from '../datapath/programs.ts';
 import type { EndpointDeps } from '../endpoint/deps.ts';
 import { EndpointMender } from '../endpoint/mend.ts';
 import { restoreEndpoints } from '../endpoint/restore.ts';
@@ -33,6 +32,7 @@ import { CniWatch } from './cni-watch.ts';
 import { hasQueuedDeletes, replayDeleteQueue } from './delete-queue.ts';
 import { DriftWatch } from './drift.ts';
 import { FlowGc, scheduleFlowGc } from './flow-gc.ts';
+import { flowOptions, nativeRange } from './flow-options.ts';
 import { agentHandlers } from './handlers.ts';
 import { ensureHealthEndpoint, HealthProber, HealthResponder } from './health.ts';
 import { PodIdentities } from './identities.ts';
@@ -461,28 +461,6 @@ export class Agent {
       })
       .kick();
   }
-}
-
-/** Entries of conntrack and translations, as many as Cilium has at least. */
-const FLOW_SIZES = { ctTcp: 131_072, ctAny: 65_536, nat: 131_072, fragments: 8_192 };
-
-/** What is done packet by packet: services for clients outside. Pods and the node have them at their sockets. */
-function flowOptions(config: AgentConfig): FlowOptions {
-  return {
-    nodePort: true,
-    podLb: false,
-    dsr: config.loadBalancerMode === 'dsr',
-    masquerade: config.masquerade === 'bpf',
-    ...nativeRange(config),
-    nodePortRange: config.nodePortRange,
-    sizes: FLOW_SIZES,
-  };
-}
-
-/** What the network behind the nodes routes by itself; nothing through tunnels. */
-function nativeRange(config: AgentConfig): { nativeRoutingCidr?: string } {
-  const { routingMode, ipv4NativeRoutingCidr: range } = config;
-  return routingMode === 'native' && range ? { nativeRoutingCidr: range } : {};
 }
 
 /** The node's own endpoint id, the same for as long as the journal lives. */

@@ -60,6 +60,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     loadBalancerMode: get<string>('loadBalancer.mode') as AgentConfig['loadBalancerMode'],
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],
     lbMapMax: get<number>('bpf.lbMapMax'),
+    flowMapMax: flowMapMaxOf(resolved),
     kubeProxyReplacement: get<boolean>('kubeProxyReplacement'),
     ...(get<boolean>('l2announcements.enabled')
       ? {
@@ -78,6 +79,16 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
       Object.fromEntries(Object.entries(complete).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))),
     ),
   });
+}
+
+function flowMapMaxOf(resolved: Resolved): AgentConfig['flowMapMax'] {
+  const paths = { ctTcp: 'bpf.ctTcpMax', ctAny: 'bpf.ctAnyMax', nat: 'bpf.natMax' };
+  return Object.fromEntries(
+    Object.entries(paths).flatMap(([name, path]) => {
+      const value = resolved.get(path);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 function masqueradeOf(resolved: Resolved): AgentConfig['masquerade'] {

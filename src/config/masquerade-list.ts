@@ -38,7 +38,7 @@ function bad(key: string, why: string, hint?: string): FimbriaError {
 export function nonMasqueradeCidrs(text: string | undefined): string[] {
   let config: unknown;
   try {
-    config = parse(text ?? '');
+    config = parse(text ?? '', { logLevel: 'error' });
   } catch (error) {
     throw bad('file', `it is no YAML: ${messageOf(error).split('\n')[0]}`);
   }

@@ -6,10 +6,10 @@
 export const meaninglessPaths: ReadonlySet<string> = new Set(
   `
   affinity agent aksbyocni alibabacloud annotateK8sNode annotations apiRateLimit azure bpf.authMapMax bpf.autoMount
-  bpf.ctAccounting bpf.ctAnyMax bpf.ctTcpMax bpf.datapathMode bpf.disableExternalIPMitigation bpf.distributedLRU
+  bpf.ctAccounting bpf.datapathMode bpf.disableExternalIPMitigation bpf.distributedLRU
   bpf.enableTCX bpf.events bpf.lbAlgorithmAnnotation bpf.lbExternalClusterIP bpf.lbModeAnnotation
   bpf.lbSourceRangeAllTypes bpf.mapDynamicSizeRatio bpf.monitorAggregation bpf.monitorFlags bpf.monitorInterval
-  bpf.natMax bpf.neighMax bpf.nodeMapMax bpf.policyMapMax bpf.policyStatsMapMax bpf.preallocateMaps bpf.root
+  bpf.neighMax bpf.nodeMapMax bpf.policyMapMax bpf.policyStatsMapMax bpf.preallocateMaps bpf.root
   bpf.tproxy bpf.vlanBypass bpfClockProbe bgpControlPlane authentication bandwidthManager certgen cgroup
   ciliumEndpointSlice cleanBpfState cleanState clustermesh cni commonLabels conntrackGCInterval
   conntrackGCMaxInterval crdWaitTimeout customCalls daemon dashboards datapathMode debug

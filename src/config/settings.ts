@@ -281,6 +281,27 @@ export const settings: readonly Setting[] = [
     65536,
     'Frontends of services that a node has room for; twice as many backends, four times as many places of backends.',
   ),
+  built(
+    'bpf.ctTcpMax',
+    'bpf-ct-global-tcp-max',
+    { kind: 'integer', min: 1024, max: 1 << 24 },
+    undefined,
+    'TCP flows that conntrack has room for; 131072 unless set. Full, those longest unused go. A change at a restart keeps what fits.',
+  ),
+  built(
+    'bpf.ctAnyMax',
+    'bpf-ct-global-any-max',
+    { kind: 'integer', min: 1024, max: 1 << 24 },
+    undefined,
+    'The same of all other flows; 65536 unless set.',
+  ),
+  built(
+    'bpf.natMax',
+    'bpf-nat-global-max',
+    { kind: 'integer', min: 1024, max: 1 << 24 },
+    undefined,
+    'The same of translations, two to a flow; 131072 unless set.',
+  ),
   built('prometheus.enabled', undefined, boolean, false, 'Every agent serves metrics for Prometheus.'),
   built('prometheus.port', undefined, { kind: 'integer', min: 1, max: 65535 }, 9962, 'Where it does so.'),
   built(

@@ -56,6 +56,8 @@ export interface AgentConfig {
   readonly nodePortRange: readonly [number, number];
   /** Frontends that the service maps have room for. */
   readonly lbMapMax: number;
+  /** Entries of conntrack (TCP, others) and of translations, where they are configured. */
+  readonly flowMapMax: { readonly ctTcp?: number; readonly ctAny?: number; readonly nat?: number };
   /** Addresses of Services are announced on the node's network; absent when they are not. Milliseconds. */
   readonly l2Announcements?: {
     readonly leaseMs: number;

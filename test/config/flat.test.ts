@@ -32,6 +32,7 @@ test('no keys at all are the defaults', t => {
     loadBalancerMode: 'snat',
     nodePortRange: [30_000, 32_767],
     lbMapMax: 65_536,
+    flowMapMax: {},
     mtu: 0,
     devices: [],
   });

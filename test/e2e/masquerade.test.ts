@@ -22,7 +22,10 @@ test.before(async () => {
   podRight = await lab.pod('r', 'right', ...serve('r', 8080));
   const server = lab.spawn(['lab', 'exec', 'outside', '--', ...serve('out', 9000)]);
   const other = lab.spawn(['lab', 'exec', 'right', '--', ...serve('node', 9000)]);
-  servers.push(server, other);
+  const echo = `require('net').createServer(s => s.pipe(s)).listen(9001, '0.0.0.0', () => console.log('up'))`;
+  const echoes = lab.spawn(['lab', 'exec', 'outside', '--', process.execPath, '-e', echo]);
+  servers.push(server, other, echoes);
+  await printed(echoes, /up/);
   await untilSeen('l', `http://${OUTSIDE}:9000/`, /^out /);
   await untilSeen('l', `http://${RIGHT}:9000/`, /^node /);
 });
@@ -89,30 +92,34 @@ test.serial('rules that somebody deletes come back', async t => {
   t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
 });
 
-test.serial('an agent that is killed, away and back: rules stay, an open connection goes on', async t => {
+/** A connection from a pod to outside that is in use all the time. `more` resolves when it was used once more. */
+async function openConnection(): Promise<{ more(): Promise<unknown>; end(): Promise<string> }> {
   const talk = `
     const s = require('net').connect(9001, '${OUTSIDE}', () => console.log('open'));
     s.on('data', d => process.stdout.write(d)); s.on('error', e => console.log(e.code)); s.on('close', () => process.exit());
     setInterval(() => s.write('.'), 20);`;
-  const echo = `
-    require('net').createServer(s => { console.log('from ' + s.remoteAddress); s.pipe(s); }).listen(9001, '0.0.0.0', () => console.log('up'));`;
-  const server = lab.spawn(['lab', 'exec', 'outside', '--', process.execPath, '-e', echo]);
-  servers.push(server);
-  await printed(server, /up/);
-  const told = printed(server, /from /);
   const client = lab.spawn(['lab', 'exec', 'l', '--', process.execPath, '-e', talk]);
   const ended = collect(client);
   await printed(client, /open\n\.{5}/);
-  t.regex(await told, new RegExp(`from ${LEFT}`));
+  return {
+    more: () => printed(client, /\.{5}/),
+    async end() {
+      client.kill();
+      return (await ended).stdout;
+    },
+  };
+}
+
+test.serial('an agent that is killed, away and back: rules stay, an open connection goes on', async t => {
+  const connection = await openConnection();
   for (let i = 0; i < 3; i++) {
     await lab.must('lab', 'node', 'kill', 'left');
     t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT, 'without an agent');
     await lab.must('lab', 'node', 'start', 'left');
     t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
-    await printed(client, /\.{5}/);
+    await connection.more();
   }
-  client.kill();
-  t.regex((await ended).stdout, /^open\n?\.+$/);
+  t.regex(await connection.end(), /^open\n\.+$/);
 });
 
 for (const [host, endpointRoutes] of [
@@ -199,6 +206,29 @@ for (const [maker, sets] of [
     await untilListed(['192.168.10.0/24']);
     await untilSeen('l', `http://${OUTSIDE}:9000/`, new RegExp(`${podLeft}$`, 'm'));
   });
+
+test.serial('eBPF: maps of another size keep the flows, and an open connection goes on', async t => {
+  const inBpf = ['kubeProxyReplacement=true', 'bpf.masquerade=true'];
+  await upgrade(...inBpf);
+  t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+  const connection = await openConnection();
+  for (const [tcp, any, nat] of [
+    [4096, 2048, 8192],
+    [300_000, 100_000, 200_000],
+  ]) {
+    await upgrade(...inBpf, `bpf.ctTcpMax=${tcp}`, `bpf.ctAnyMax=${any}`, `bpf.natMax=${nat}`);
+    await connection.more();
+    const { 'bpf-maps': maps } = await lab.json<{ 'bpf-maps': { maps: { map: string; size: number }[] } }>(
+      'left',
+      'cilium',
+      'status',
+    );
+    const sizes = Object.fromEntries(maps.maps.map(({ map, size }) => [map, size]));
+    t.like(sizes, { cilium_ct4_global: tcp, cilium_ct_any4_global: any, cilium_snat_v4_external: nat });
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+  }
+  t.regex(await connection.end(), /^open\n\.+$/);
+});
 
 test.serial('switched off, the rules go', async t => {
   await upgrade('enableIPv4Masquerade=false');
