@@ -25,7 +25,7 @@ static __always_inline void ask_nat(struct packet_history *history, struct tuple
 	const struct nat_entry *entry;
 	struct nat_key key;
 
-	nat_key_against(&key, &tuple->key, NAT_IN);
+	set_reverse_key(&key, &tuple->key, NAT_IN);
 	entry = nat_find(&key, tuple->now_s);
 	if (entry) {
 		history->ct_state = state_of_nat(entry, tuple);
@@ -34,12 +34,12 @@ static __always_inline void ask_nat(struct packet_history *history, struct tuple
 		tuple->key.sport = entry->port;
 		return;
 	}
-	nat_key_against(&key, &tuple->key, NAT_OUT);
+	set_reverse_key(&key, &tuple->key, NAT_OUT);
 	if (nat_find(&key, tuple->now_s)) {
 		history->ct_state = CT_STATE_REPLY;
 		return;
 	}
-	nat_key_of(&key, &tuple->key, NAT_OUT);
+	set_key(&key, &tuple->key, NAT_OUT);
 	entry = nat_find(&key, tuple->now_s);
 	if (entry)
 		history->ct_state = state_of_nat(entry, tuple);
@@ -69,7 +69,7 @@ static __always_inline bool ask_ct_of_reply(struct packet_history *history,
 	const struct ct_entry *entry;
 	struct ct_key key;
 
-	reverse_key(&key, &tuple->key, direction);
+	set_reverse_key(&key, &tuple->key, direction);
 	entry = ct_find(&key, tuple->now_s);
 	if (!entry)
 		return false;

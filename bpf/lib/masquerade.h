@@ -37,17 +37,13 @@ static __noinline int host_leaves(struct __sk_buff *skb)
 	if (is_echo_reply(&tuple))
 		return 0;
 	now = tuple.now_s;
-	nat_key_of(&key, &tuple.key, NAT_OUT);
+	set_key(&key, &tuple.key, NAT_OUT);
 	known = nat_find(&key, now);
 	/* About a reply that had its old destination again already: who gets the error knows the flow as it left. */
 	if (tuple.kind == TUPLE_ICMP_ERROR)
 		return known ? nat_out(skb, &tuple, known->address) : 0;
 	if (!known) {
-		key.saddr = tuple.key.daddr;
-		key.daddr = tuple.key.saddr;
-		key.sport = tuple.key.dport;
-		key.dport = tuple.key.sport;
-		key.direction = NAT_IN;
+		set_reverse_key(&key, &tuple.key, NAT_IN);
 		if (!nat_find(&key, now))
 			return 0;
 	}

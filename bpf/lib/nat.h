@@ -56,14 +56,9 @@ static __noinline int is_of_host(struct __sk_buff *skb, const struct nat_key *in
 static __always_inline void nat_in_key(struct nat_key *in, const struct nat_key *out,
 				       __be32 address, __be16 port)
 {
-	in->saddr = out->daddr;
+	set_reverse_key(in, out, NAT_IN);
 	in->daddr = address;
-	in->sport = out->dport;
 	in->dport = port;
-	in->l4_proto = out->l4_proto;
-	in->direction = NAT_IN;
-	in->reserved[0] = 0;
-	in->reserved[1] = 0;
 }
 
 /*
@@ -107,7 +102,7 @@ static __noinline int nat_open(struct __sk_buff *skb, const struct tuple *tuple,
 	__u16 wanted = bpf_ntohs(tuple->key.sport);
 	__u32 i;
 
-	nat_key_of(&out, &tuple->key, NAT_OUT);
+	set_key(&out, &tuple->key, NAT_OUT);
 	live_on(&life, tuple, false, now);
 	write_life(&back, &life);
 	back.created_s = now;
@@ -159,7 +154,7 @@ static __noinline int nat_out(struct __sk_buff *skb, struct tuple *tuple, __be32
 	__be16 port;
 	int error;
 
-	nat_key_of(&out, &tuple->key, NAT_OUT);
+	set_key(&out, &tuple->key, NAT_OUT);
 	entry = nat_find(&out, now);
 	if (entry && entry->address == address) {
 		port = entry->port;
@@ -186,20 +181,15 @@ static __noinline int nat_in(struct __sk_buff *skb, struct tuple *tuple)
 	__be32 address;
 	__be16 port;
 
-	nat_key_of(&in, &tuple->key, NAT_IN);
+	set_key(&in, &tuple->key, NAT_IN);
 	entry = nat_find(&in, now);
 	if (!entry)
 		return 0;
 	address = entry->address;
 	port = entry->port;
+	set_reverse_key(&out, &in, NAT_OUT);
 	out.saddr = address;
-	out.daddr = in.saddr;
 	out.sport = port;
-	out.dport = in.sport;
-	out.l4_proto = in.l4_proto;
-	out.direction = NAT_OUT;
-	out.reserved[0] = 0;
-	out.reserved[1] = 0;
 	twin = bpf_map_lookup_elem(&cilium_snat_v4_external, &out);
 	nat_note(entry, twin, tuple, true, now);
 	return rewrite(skb, tuple, END_DESTINATION, address, port) ?: 1;

@@ -109,7 +109,7 @@ static __noinline int is_allowed_reply(struct __sk_buff *skb, const struct tuple
 	__u32 now = tuple->now_s;
 	struct ct_key key;
 
-	reverse_key(&key, &tuple->key, direction);
+	set_reverse_key(&key, &tuple->key, direction);
 	entry = ct_find(&key, now);
 	if (!entry || !(entry->flags & CT_F_ALLOWED))
 		return 0;

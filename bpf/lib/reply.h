@@ -22,7 +22,7 @@ static __noinline int reply_from_service(struct __sk_buff *skb, struct tuple *tu
 	__u32 now = tuple->now_s;
 	struct ct_key key;
 
-	reverse_key(&key, &tuple->key, direction);
+	set_reverse_key(&key, &tuple->key, direction);
 	entry = ct_find(&key, now);
 	if (!entry || !entry->nat_address)
 		return NO_REPLY;

@@ -90,19 +90,21 @@ static __always_inline bool is_flow(const struct tuple *tuple)
 	return tuple->kind >= TUPLE_FLOW;
 }
 
-/* The same flow, as the other side sends. */
-static __always_inline void reverse_key(struct ct_key *to, const struct ct_key *from,
-					enum ct_direction direction)
-{
-	to->saddr = from->daddr;
-	to->daddr = from->saddr;
-	to->sport = from->dport;
-	to->dport = from->sport;
-	to->l4_proto = from->l4_proto;
-	to->direction = direction;
-	to->reserved[0] = 0;
-	to->reserved[1] = 0;
-}
+/* Keys of conntrack and of translations have the same fields: as `from` has them, or as the other side sends. */
+#define set_key(to, from, way)                                  \
+	(*(to) = (typeof(*(to))){ .saddr = (from)->saddr,       \
+				  .daddr = (from)->daddr,       \
+				  .sport = (from)->sport,       \
+				  .dport = (from)->dport,       \
+				  .l4_proto = (from)->l4_proto, \
+				  .direction = (way) })
+#define set_reverse_key(to, from, way)                          \
+	(*(to) = (typeof(*(to))){ .saddr = (from)->daddr,       \
+				  .daddr = (from)->saddr,       \
+				  .sport = (from)->dport,       \
+				  .dport = (from)->sport,       \
+				  .l4_proto = (from)->l4_proto, \
+				  .direction = (way) })
 
 static __always_inline bool is_icmp_error(__u8 type)
 {
