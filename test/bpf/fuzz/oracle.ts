@@ -1,13 +1,12 @@
 import { parseIpv4 } from '../../../src/base/addr.ts';
-import { parseMac } from '../../../src/base/mac.ts';
 import { DropReason, Identity, PacketMark, TracePoint } from '../../../src/maps/abi.gen.ts';
 import { markOf } from '../fixture.ts';
 import { type Configuration, NODE_IPV4, TUNNEL_MTU } from '../harness.ts';
 import { ETHERTYPE } from '../packet.ts';
-import { ANNOUNCED, NODE, type PolicyRule } from '../world.ts';
-import { CtFlags, FlowTables, type Seen } from './conntrack.ts';
-import { FlowPacket, reversed, TCP, UDP } from './flows.ts';
-import { macAt, u16At, u32At } from './frame.ts';
+import { NODE, type PolicyRule } from '../world.ts';
+import { announce, answerPod } from './arp.ts';
+import { FlowTables, type Seen } from './conntrack.ts';
+import { FlowPacket, TCP, UDP } from './flows.ts';
 import {
   bytesOnWire,
   type Endpoint,
@@ -16,13 +15,13 @@ import {
   identityOfMark,
   isForDevice,
   isSeenBy,
-  policyAnswer,
   type Remote,
   remoteAt,
   routedPastStack,
   senderBehindStack,
 } from './model.ts';
 import { type Decision, type Flow, type Meeting, Passage, Refused } from './passage.ts';
+import { applyPolicy } from './policy.ts';
 import type { ServiceModel } from './services.ts';
 import { deliversItself, type Program } from './specification.ts';
 import { type Choice, Translation } from './translation.ts';
@@ -99,7 +98,7 @@ export class Oracle {
   /** A pod may speak ARP and IPv4, untagged, as nobody but itself. */
   #fromContainer(p: Passage): Decision {
     const { flow } = p;
-    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp) return this.#arp(p);
+    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp) return answerPod(p);
     if (p.tagged || p.frame.etherType !== ETHERTYPE.ipv4) throw new Refused('DROP_UNKNOWN_L3');
     if (!p.frame.wellFormed) throw new Refused('DROP_INVALID');
     const sender = endpointAt(p.frame.source);
@@ -141,28 +140,6 @@ export class Oracle {
     return (this.#configuration.hostRouting || p.translated) && p.frame.ttl > 1 && fits
       ? p.route().forwarded('redirect', TracePoint.TRACE_TO_NETWORK)
       : p.toStack();
-  }
-
-  /** Whoever asks truthfully is told the host side's MAC, whatever the address; the rest is for the stack. */
-  #arp(p: Passage): Decision {
-    const { bytes, flow } = p;
-    const ethernetIpv4 = bytes.length >= 42 && u32At(bytes, 14) === 0x00010800 && u16At(bytes, 18) === 0x0604;
-    if (!ethernetIpv4) throw new Refused('DROP_INVALID');
-    const isRequest = u16At(bytes, 20) === 1;
-    const [asker, asked] = [u32At(bytes, 28), u32At(bytes, 38)];
-    if (isRequest && asker === 0) return p.forwarded('pass', TracePoint.TRACE_TO_STACK);
-    const sender = endpointAt(asker);
-    const genuine =
-      sender &&
-      sender.ifindex === p.ifindex &&
-      macAt(bytes, 22) === sender.mac &&
-      macAt(bytes, 6) === sender.mac;
-    if (!genuine) throw new Refused('DROP_INVALID_SIP');
-    flow.source = sender.identity;
-    flow.endpointId = sender.endpointId;
-    if (!isRequest || asked === asker) return p.forwarded('pass', TracePoint.TRACE_TO_STACK);
-    answerArp(bytes, parseMac(sender.mac), parseMac(sender.nodeMac));
-    return p.forwarded('redirect', TracePoint.TRACE_TO_LXC);
   }
 
   /** Out of the stack, so the stack has judged TTL and route; what is left is whether it is for this pod. */
@@ -215,26 +192,10 @@ export class Oracle {
     return p.forwarded('pass', TracePoint.TRACE_TO_HOST, { forHost: true });
   }
 
-  /** Who asks for an address that this node announces here and now is answered; the rest is the stack's. */
-  #announce(p: Passage): Decision {
-    const { bytes } = p;
-    const asks =
-      bytes.length >= 42 &&
-      u32At(bytes, 14) === 0x00010800 &&
-      u32At(bytes, 18) === 0x06040001 &&
-      p.ifindex === NODE.ifindex;
-    if (!asks) return p.ignored();
-    const [asker, asked] = [u32At(bytes, 28), u32At(bytes, 38)];
-    if (asked !== parseIpv4(ANNOUNCED.held) || asker === asked) return p.ignored();
-    answerArp(bytes, Buffer.from(bytes.subarray(22, 28)), parseMac(NODE.mac));
-    return p.forwarded('redirect', TracePoint.TRACE_TO_NETWORK);
-  }
-
   /** The machine's own traffic goes by unseen; only what is clearly for a service, a pod, or for nobody, is ours. */
   #fromNetdev(p: Passage): Decision {
     const { flow } = p;
-    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp && isSeenBy(p.ifindex, p.frame))
-      return this.#announce(p);
+    if (!p.tagged && p.frame.etherType === ETHERTYPE.arp && isSeenBy(p.ifindex, p.frame)) return announce(p);
     if (p.tagged || !isForDevice(p.ifindex, p.frame) || !p.frame.wellFormed) return p.ignored();
     const asked = endpointAt(p.frame.destination);
     // A pod's address is no frontend's; with options it may be another node's, for a backend that answers by itself.
@@ -400,34 +361,8 @@ export class Oracle {
   }
 
   #applyPolicy(p: Passage, endpoint: Endpoint, direction: 'ingress' | 'egress', peer: number): void {
-    if (!(direction === 'ingress' ? endpoint.policyIngress : endpoint.policyEgress)) return;
-    const packet = FlowPacket.of(p, this.tables);
-    const { conntrack } = this.tables;
-    const known = packet.isFlow ? this.tables.find(conntrack, direction, packet.tuple) : undefined;
-    // A flow that is known to have begun here is that, while the rules allow it, unless its ports look like a reply's.
-    const beginsHere = known && packet.tuple.sourcePort >= packet.tuple.destinationPort;
-    if (!beginsHere && this.#isAllowedReply(packet, direction)) return;
-    packet.isBegunHere ||= known !== undefined && direction === 'egress';
-    const answer = policyAnswer(this.#policies.get(endpoint.endpointId), direction, peer, p.frame);
-    if (answer !== 'allow' && beginsHere && this.#isAllowedReply(packet, direction)) return;
-    if (answer !== 'allow') throw new Refused(answer);
-    if (packet.kind !== 'flow') return;
-    const sourceIdentity = direction === 'ingress' ? peer : endpoint.identity;
-    if (!known) this.tables.open(direction, packet, { flags: CtFlags.CT_F_ALLOWED, sourceIdentity });
-    else {
-      known.flags |= CtFlags.CT_F_ALLOWED;
-      if (known.name.address === 0) this.tables.note([known], packet, 'opener');
-    }
-  }
-
-  /** What answers a flow that was let through needs no rule. Flows to services are noted where they are translated. */
-  #isAllowedReply(packet: FlowPacket, direction: 'ingress' | 'egress'): boolean {
-    if (!packet.isFlow) return false;
-    const other = direction === 'ingress' ? 'egress' : 'ingress';
-    const asked = this.tables.find(this.tables.conntrack, other, reversed(packet.tuple));
-    if (!asked || !(asked.flags & CtFlags.CT_F_ALLOWED)) return false;
-    if (asked.name.address === 0) this.tables.note([asked], packet, 'reply');
-    return true;
+    if (direction === 'ingress' ? endpoint.policyIngress : endpoint.policyEgress)
+      applyPolicy(this.tables, this.#policies.get(endpoint.endpointId), p, endpoint, direction, peer);
   }
 }
 
@@ -438,16 +373,4 @@ function mayBeRefused({ kind, here, passage, tcpFlags, tuple }: FlowPacket): boo
   if (kind !== 'flow' || !here || gsoSize !== 0 || frame.headerBytes !== 20) return false;
   if (net === 0 || net === 127 || net >= 224) return false;
   return tuple.l4Proto === TCP ? (tcpFlags & 0x04) === 0 : tuple.l4Proto === UDP;
-}
-
-/** Makes a request its own answer: what was asked for is at `answerer`. */
-function answerArp(bytes: Buffer, asker: Uint8Array, answerer: Uint8Array): void {
-  const [askerIp, askedIp] = [bytes.readUInt32BE(28), bytes.readUInt32BE(38)];
-  bytes.set(asker, 0);
-  bytes.set(answerer, 6);
-  bytes.writeUInt16BE(2, 20);
-  bytes.set(answerer, 22);
-  bytes.writeUInt32BE(askedIp, 28);
-  bytes.set(asker, 32);
-  bytes.writeUInt32BE(askerIp, 38);
 }
