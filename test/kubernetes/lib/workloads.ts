@@ -3,6 +3,8 @@ import { BUSYBOX_IMAGE } from './image.ts';
 
 interface DeploymentOptions {
   namespace?: string;
+  /** Value of the label `app`; the name unless given. */
+  app?: string;
   replicas?: number;
   node?: string;
   annotations?: Record<string, string>;
@@ -14,7 +16,7 @@ interface DeploymentOptions {
 }
 
 /**
- * Pods that serve their own name over HTTP and are probed by the kubelet; of label `app=<name>`. They end at once, since
+ * Pods that serve their own name over HTTP and are probed by the kubelet; of label `app=<app>`. They end at once, since
  * nobody waits for what they serve.
  */
 export function server(name: string, options: DeploymentOptions = {}): NewObject {
@@ -40,16 +42,24 @@ export function sleeper(name: string, options: DeploymentOptions = {}): NewObjec
 }
 
 function deployment(name: string, container: object, options: DeploymentOptions): NewObject {
-  const { namespace = 'default', replicas = 1, node, annotations, hostNetwork, leaveSlowly } = options;
+  const {
+    app = name,
+    namespace = 'default',
+    replicas = 1,
+    node,
+    annotations,
+    hostNetwork,
+    leaveSlowly,
+  } = options;
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: { name, namespace },
     spec: {
       replicas,
-      selector: { matchLabels: { app: name } },
+      selector: { matchLabels: { app, deployment: name } },
       template: {
-        metadata: { labels: { app: name }, ...(annotations && { annotations }) },
+        metadata: { labels: { app, deployment: name }, ...(annotations && { annotations }) },
         spec: {
           terminationGracePeriodSeconds: leaveSlowly ? 30 : 0,
           containers: [container],
