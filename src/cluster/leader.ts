@@ -64,6 +64,11 @@ export interface LeaderOptions {
    * before `leaseMs` later.
    */
   onHeld?: (askedAtMs: number) => void;
+  /**
+   * Resolves when somebody else's lease may have become free: it is looked at then, and not only every `renewMs`. Rejects,
+   * or never settles, when `signal` aborts.
+   */
+  freed?: (signal: AbortSignal) => Promise<void>;
   timings?: LeaderTimings;
   clock?: Clock;
 }
@@ -76,6 +81,7 @@ export class LeaderElection {
   readonly #name: string;
   readonly #namespace: string;
   readonly #onHeld: (askedAtMs: number) => void;
+  readonly #freed: LeaderOptions['freed'];
   readonly #timings: LeaderTimings;
   readonly #clock: Clock;
   /** Somebody else's lease as last seen, and when by our own clock: clocks of machines differ. */
@@ -89,6 +95,7 @@ export class LeaderElection {
     this.#log = options.log;
     this.#name = options.name ?? LEASE_NAME;
     this.#onHeld = options.onHeld ?? (() => {});
+    this.#freed = options.freed;
     this.#namespace = options.namespace ?? LEASE_NAMESPACE;
     this.#timings = options.timings ?? TIMINGS;
     this.#clock = options.clock ?? realClock;
@@ -117,13 +124,23 @@ export class LeaderElection {
         }
         say('another leads, waiting', { holder });
         backoff.reset();
-        await this.#clock.delay(this.#timings.renewMs, signal);
+        await this.#untilNextLook(signal);
       } catch (error) {
         if (signal.aborted) throw error;
         say('cannot take the lease yet, waiting', { error: messageOf(error) });
         await this.#clock.delay(backoff.next(), signal);
       }
     }
+  }
+
+  async #untilNextLook(signal: AbortSignal): Promise<void> {
+    const seen = new AbortController();
+    const end = AbortSignal.any([signal, seen.signal]);
+    const waits = [this.#clock.delay(this.#timings.renewMs, end)];
+    if (this.#freed) waits.push(this.#freed(end));
+    for (const wait of waits) wait.catch(() => {});
+    await Promise.race(waits);
+    seen.abort();
   }
 
   /** Takes or renews the lease. The holder's name when somebody else has it. */

@@ -6,6 +6,7 @@ import { timestamp } from '../../base/time.ts';
 import type { LeaderTimings } from '../../cluster/leader.ts';
 import type { ClusterClient, Informer } from '../../cluster/types.ts';
 import { type ResponderSpec, responderKey } from '../../datapath/l2-responder.ts';
+import type { NetnsRef } from '../../kernel/addon.ts';
 import { gratuitousArp, sendFrame } from '../../kernel/packet.ts';
 import { type Link, NetlinkMonitor, type Rtnetlink } from '../../kernel/rtnetlink.ts';
 import { type Announcement, announcements, policyFault } from '../../l2/announcements.ts';
@@ -17,6 +18,7 @@ import type {
   Service,
 } from '../../model/types.ts';
 import { LeaseHolder } from './lease-holder.ts';
+import { LeaseWatch } from './lease-watch.ts';
 
 const SPACING_MS = 50;
 const INTERVAL_MS = 30_000;
@@ -34,6 +36,8 @@ export interface AnnouncerDeps {
   services: Informer<Service>;
   slices: Informer<EndpointSlice>;
   networkDevices: readonly Link[];
+  /** The namespace that these are in; the process's own when absent. */
+  netns?: NetnsRef;
   rtnl: Pick<Rtnetlink, 'links'>;
   table: Reconciler<ResponderSpec, unknown>;
   controllers: ControllerSet;
@@ -56,6 +60,7 @@ export class L2Announcer {
   readonly #deps: AnnouncerDeps;
   readonly #policies: Informer<CiliumL2AnnouncementPolicy>;
   readonly #node: Informer<Node>;
+  readonly #leases: LeaseWatch;
   readonly #sync: Controller;
   readonly #monitor: NetlinkMonitor;
   readonly #candidacies = new Map<string, Candidacy>();
@@ -64,7 +69,8 @@ export class L2Announcer {
 
   constructor(deps: AnnouncerDeps) {
     this.#deps = deps;
-    const { client, nodeName, controllers } = deps;
+    const { client, nodeName, controllers, k8sNamespace, netns } = deps;
+    this.#leases = new LeaseWatch(client, k8sNamespace);
     this.#policies = client.informer<CiliumL2AnnouncementPolicy>('CiliumL2AnnouncementPolicy');
     this.#node = client.informer<Node>('Node', {
       fieldSelector: `metadata.name=${nodeName}`,
@@ -79,7 +85,12 @@ export class L2Announcer {
     const kick = (): void => this.#sync.kick();
     for (const informer of [this.#policies, this.#node, deps.services, deps.slices] as Informer<unknown>[])
       informer.on({ added: kick, updated: kick, deleted: kick });
-    this.#monitor = new NetlinkMonitor({ groups: ['link'], onEvent: kick, onOverrun: kick }).unref();
+    this.#monitor = new NetlinkMonitor({
+      groups: ['link'],
+      onEvent: kick,
+      onOverrun: kick,
+      ...(netns !== undefined && { netns }),
+    }).unref();
   }
 
   /** Leases stay ours until they run out: an agent that comes back soon goes on. */
@@ -89,6 +100,7 @@ export class L2Announcer {
     this.#monitor.close();
     this.#policies.close();
     this.#node.close();
+    this.#leases.close();
     await Promise.all([...this.#candidacies.values()].map(({ holder }) => holder.end('leave')));
   }
 
@@ -132,6 +144,7 @@ export class L2Announcer {
         identity: nodeName,
         timings,
         log: log.for(lease),
+        freed: signal => this.#leases.freed(lease, signal),
         onHeld: untilMs => {
           const leftNs = BigInt(Math.round((untilMs - MARGIN_MS - performance.now()) * NS_PER_MS));
           candidacy.validUntilNs = process.hrtime.bigint() + leftNs;
@@ -160,7 +173,7 @@ export class L2Announcer {
 
   /** Makes the table say what is announced now; tells the segment of what is new. */
   async #write(): Promise<void> {
-    const { table, log } = this.#deps;
+    const { table, log, netns } = this.#deps;
     const nowNs = process.hrtime.bigint();
     const specs = new Map<string, ResponderSpec>();
     for (const { announcement, validUntilNs } of this.#candidacies.values()) {
@@ -183,7 +196,7 @@ export class L2Announcer {
     for (const [, { ipv4, ifindex, mac }] of fresh) {
       log.info('announcing', { address: ipv4, ifindex, mac });
       try {
-        sendFrame(ifindex, gratuitousArp(mac, ipv4));
+        sendFrame(ifindex, gratuitousArp(mac, ipv4), netns);
       } catch (error) {
         log.warn('could not tell the segment of an address', { address: ipv4, error: messageOf(error) });
       }

@@ -1,6 +1,6 @@
 import { codeOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import { LeaderElection, type LeaderTimings } from '../../cluster/leader.ts';
+import { type Clock, LeaderElection, type LeaderTimings } from '../../cluster/leader.ts';
 import type { ClusterClient } from '../../cluster/types.ts';
 
 export interface LeaseHolderOptions {
@@ -12,7 +12,10 @@ export interface LeaseHolderOptions {
   identity: string;
   timings: LeaderTimings;
   log: Logger;
-  /** The lease was got or renewed; nobody else has it before `untilMs` of `performance.now()`. */
+  clock?: Clock;
+  /** See {@link LeaderElection}: tells when another's lease may have become free. */
+  freed?: (signal: AbortSignal) => Promise<void>;
+  /** The lease was got or renewed; nobody else has it before `untilMs` of the clock. */
   onHeld(untilMs: number): void;
   /** Called before a lease that is ours is given back: what stands on it goes first. */
   onGiveBack(): Promise<void>;
@@ -45,7 +48,8 @@ export class LeaseHolder {
   }
 
   async #run(): Promise<void> {
-    const { client, name, namespace, identity, timings, log, onHeld, onGiveBack } = this.#options;
+    const { client, name, namespace, identity, timings, log, clock, freed, onHeld, onGiveBack } =
+      this.#options;
     const { signal } = this.#abort;
     const election = new LeaderElection({
       client,
@@ -54,6 +58,8 @@ export class LeaseHolder {
       identity,
       timings,
       log,
+      ...(clock && { clock }),
+      ...(freed && { freed }),
       onHeld: askedAtMs => onHeld(askedAtMs + timings.leaseMs),
     });
     while (!signal.aborted) {

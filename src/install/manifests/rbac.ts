@@ -47,7 +47,7 @@ export const AGENT_RIGHTS: Rights = {
   home: [
     rule('cilium.io', ['ciliumnodeconfigs'], ['list']),
     // One for each Service that is announced: their names are not known before.
-    rule('coordination.k8s.io', ['leases'], ['get', 'create', 'update', 'delete']),
+    rule('coordination.k8s.io', ['leases'], ['get', 'list', 'watch', 'create', 'update', 'delete']),
   ],
 };
 
