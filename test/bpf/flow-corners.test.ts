@@ -1,9 +1,9 @@
 import test from 'ava';
-import { LbServiceFlag, NatDirection } from '../../src/maps/abi.gen.ts';
+import { DropReason, LbServiceFlag, NatDirection } from '../../src/maps/abi.gen.ts';
 import { natMap } from '../../src/maps/flows.ts';
 import { ACK, address, ends, frame, RST, SYN, segment } from './flow-packets.ts';
 import { builtObject, CONFIGURATIONS, Loaded, Namespace, NODE_IPV4, Probes, VERDICT } from './harness.ts';
-import { checksum, icmpEcho, ipv4, PROTO } from './packet.ts';
+import { checksum, icmpEcho, ipv4, PROTO, udp } from './packet.ts';
 import { putService } from './services.ts';
 import { ELSEWHERE, fillMaps, furnish, IDENTITY, NODE, PODS } from './world.ts';
 
@@ -135,4 +135,35 @@ test("the node's ICMP error about a reply to a pod is about the flow as the worl
   t.is(address(packet, 26), NODE_IPV4);
   t.is(checksum(packet.subarray(42, 62)), 0, "the quoted header's checksum");
   t.is(checksum(packet.subarray(34)), 0, "ICMP's checksum");
+});
+
+test('fragments: the first names the flow, those that overtake it are not let out in its name', t => {
+  const loaded = load();
+  t.teardown(() => loaded.close());
+  const backends = [`${client.ip}:8080`];
+  const common = { address: VIP, port: 80, l4Proto: PROTO.udp, revNatIndex: 1, backends };
+  putService(loaded, { ...common, flags: LbServiceFlag.LB_F_LOAD_BALANCER });
+  const pieces = (src: string, dst: string, dport: number) => {
+    const datagram = udp(40_000, dport, Buffer.alloc(2992));
+    const fields = { src, dst, id: 77 };
+    return [
+      frame(ipv4({ ...fields, moreFragments: true }, datagram.subarray(0, 1480))),
+      frame(ipv4({ ...fields, fragmentOffset: 1480 }, datagram.subarray(1480))),
+    ] as const;
+  };
+  const [first, later] = pieces(client.ip, WORLD, 53);
+  const early = out(loaded, later);
+  t.is(early.verdict, VERDICT.drop);
+  t.deepEqual(
+    early.metrics.map(({ reason }) => reason),
+    [DropReason.DROP_FRAGMENT_NOT_FOUND],
+  );
+  for (const piece of [first, later]) {
+    const { packet } = out(loaded, piece);
+    t.is(address(packet, 26), NODE_IPV4);
+    t.deepEqual(packet.subarray(42), piece.subarray(42));
+  }
+  const [asking, more] = pieces(WORLD, VIP, 80);
+  t.deepEqual(back(loaded, more).packet, more, "nobody's, before the first");
+  for (const piece of [asking, more]) t.is(address(back(loaded, piece).packet, 30), client.ip);
 });
