@@ -340,6 +340,7 @@ export class Agent {
     const flowGc = new FlowGc(
       name => datapath.programs.map(name),
       () => monitor.clockOffsetS,
+      datapath.services?.backends,
     );
     scheduleFlowGc(controllers, flowGc);
     const parts: AgentParts = {

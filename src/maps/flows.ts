@@ -1,11 +1,11 @@
 import { formatIpv4, parseIpv4 } from '../base/addr.ts';
 import {
-  CtFlag,
   type CtKey,
   ctEntryCodec,
   ctKeyCodec,
   ipmasqCodec,
   ipmasqKeyCodec,
+  NatDirection,
   type NatKey,
   natEntryCodec,
   natKeyCodec,
@@ -115,10 +115,21 @@ export const natMap = (map: RawMap): TypedMap<FlowTuple, NatRecord> => new Typed
 /** `cilium_ipmasq_v4`, by prefix: what pods reach with their own address. */
 export const ipmasqMap = (map: RawMap): TypedMap<string, true> => new TypedMap(map, ipmasqShape);
 
+/** Where the other half of a translation is, as long as it is whole. Pure. */
+export function natTwin(
+  { saddr, daddr, sport, dport, l4Proto, direction }: FlowTuple,
+  entry: NatRecord,
+): FlowTuple {
+  const isOut = direction === NatDirection.NAT_OUT;
+  return {
+    saddr: isOut ? daddr : entry.address,
+    daddr: isOut ? entry.address : saddr,
+    sport: isOut ? dport : entry.port,
+    dport: isOut ? entry.port : sport,
+    l4Proto,
+    direction: isOut ? NatDirection.NAT_IN : NatDirection.NAT_OUT,
+  };
+}
+
 /** Whether an entry can be used no more, although it is there. */
 export const isExpired = (entry: { expiresS: number }, nowS: number): boolean => entry.expiresS <= nowS;
-
-/** Whether both sides have closed the flow. */
-export const isClosed = ({ flags }: { flags: number }): boolean =>
-  (flags & (CtFlag.CT_F_TX_CLOSING | CtFlag.CT_F_RX_CLOSING)) ===
-  (CtFlag.CT_F_TX_CLOSING | CtFlag.CT_F_RX_CLOSING);

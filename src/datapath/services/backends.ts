@@ -20,6 +20,7 @@ export class Backends {
   readonly #ids = new Ids();
   /** Backends that were in the map and that no group has named yet. */
   readonly #adopted: Map<number, BackendRecord>;
+  #retired = 0;
   /** Told of each backend that goes, before the maps know. */
   onRetired: (backend: HeldBackend) => void = () => {};
 
@@ -32,6 +33,11 @@ export class Backends {
   /** Entries that the map has, those of an earlier run included. */
   get size(): number {
     return this.#ids.size;
+  }
+
+  /** Backends that have gone since the start. */
+  get retired(): number {
+    return this.#retired;
   }
 
   /** Whether the number is in use. */
@@ -108,6 +114,7 @@ export class Backends {
 
   /** All groups were put: what an earlier run left and none has named goes. */
   retireAdopted(garbage: Garbage): void {
+    this.#retired += this.#adopted.size;
     for (const id of this.#adopted.keys()) {
       garbage.backends.push(id);
       this.#ids.free(id);
@@ -120,6 +127,7 @@ export class Backends {
     this.#byId.delete(backend.id);
     this.#ids.free(backend.id);
     garbage.backends.push(backend.id);
+    this.#retired++;
     this.onRetired(backend);
   }
 

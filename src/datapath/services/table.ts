@@ -83,6 +83,11 @@ export class ServiceTable {
     };
   }
 
+  /** Numbers of backends that are in use, those of an earlier run included, and how many have gone since the start. */
+  get backends(): Pick<Backends, 'has' | 'retired'> {
+    return this.#backends;
+  }
+
   /** Owners whose frontends did not fit, at their last `apply`. */
   get refused(): readonly Refused[] {
     return this.#refused;
