@@ -2,9 +2,10 @@ import type { Controller, ControllerSet } from '../base/controller.ts';
 import { codeOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ServiceTable } from '../datapath/services/table.ts';
-import type { Service } from '../model/types.ts';
-import { ServiceCatalog, type ServiceNode } from '../service/index.ts';
+import type { EndpointSlice, Service } from '../model/types.ts';
+import { ServiceCatalog, type ServiceNode, serviceOfSlice } from '../service/index.ts';
 import type { ClusterView } from './cluster-view.ts';
+import { type ServiceAction, ServiceTimes } from './metrics/service-times.ts';
 import { ServiceHealthServers } from './service-health.ts';
 import type { StaleSockets } from './stale-sockets.ts';
 
@@ -26,6 +27,8 @@ export interface ServiceSyncDeps {
  */
 export class ServiceSync {
   readonly catalog: ServiceCatalog;
+  /** For metrics. */
+  readonly times = new ServiceTimes();
   readonly #deps: ServiceSyncDeps;
   readonly #sync: Controller;
   readonly #health: ServiceHealthServers;
@@ -49,15 +52,29 @@ export class ServiceSync {
         changed();
       };
     const { view } = deps;
+    const heard =
+      (action: ServiceAction) =>
+      (service: Service): void => {
+        this.times.service(`${service.metadata.namespace}/${service.metadata.name}`, action);
+        if (action === 'delete') catalog.deleteService(service);
+        else catalog.setService(service);
+      };
     view.services?.on({
-      added: also(service => catalog.setService(service)),
-      updated: also(service => catalog.setService(service)),
-      deleted: also(service => catalog.deleteService(service)),
+      added: also(heard('add')),
+      updated: also(heard('update')),
+      deleted: also(heard('delete')),
     });
+    const ofSlice =
+      (act: (slice: EndpointSlice) => void) =>
+      (slice: EndpointSlice): void => {
+        const name = serviceOfSlice(slice);
+        if (name) this.times.changed(name);
+        act(slice);
+      };
     view.slices?.on({
-      added: also(slice => catalog.setSlice(slice)),
-      updated: also(slice => catalog.setSlice(slice)),
-      deleted: also(slice => catalog.deleteSlice(slice)),
+      added: also(ofSlice(slice => catalog.setSlice(slice))),
+      updated: also(ofSlice(slice => catalog.setSlice(slice))),
+      deleted: also(ofSlice(slice => catalog.deleteSlice(slice))),
     });
     view.pods.on({
       added: also(pod => catalog.setPod(pod)),
@@ -89,6 +106,7 @@ export class ServiceSync {
     const changes = this.catalog.take();
     try {
       table.apply(changes);
+      this.times.programmed(changes.keys());
     } catch (error) {
       this.catalog.again(codeOf(error) === 'MAP_FULL' ? table.refused.map(r => r.owner) : changes.keys());
       throw error;

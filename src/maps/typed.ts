@@ -1,10 +1,11 @@
 import type { BpfMap } from '../kernel/libbpf/index.ts';
+import { countedOps } from './ops.ts';
 
 /** What a view needs of a map: a `BpfMap`, or a test's stand-in. */
 export type RawMap = Pick<
   BpfMap,
   'name' | 'maxEntries' | 'lookup' | 'update' | 'delete' | 'entries' | 'updateBatch' | 'deleteBatch'
->;
+> & { readonly id?: number };
 
 /** How keys and values of one map are said in TypeScript. Pure. */
 export interface Shape<K, V> {
@@ -53,12 +54,14 @@ export class TypedMap<K, V> {
 
   /** Writes one entry, replacing an existing one at once. */
   set(key: K, value: V): void {
-    this.map.update(this.#shape.encodeKey(key), this.#shape.encodeValue(value, key));
+    const [keyBytes, valueBytes] = [this.#shape.encodeKey(key), this.#shape.encodeValue(value, key)];
+    countedOps(this.map.id, 'update', 1, () => this.map.update(keyBytes, valueBytes));
   }
 
   /** Removes one entry; false when it was not there. */
   delete(key: K): boolean {
-    return this.map.delete(this.#shape.encodeKey(key));
+    const keyBytes = this.#shape.encodeKey(key);
+    return countedOps(this.map.id, 'delete', 1, () => this.map.delete(keyBytes));
   }
 
   /** Every entry, in the kernel's order. Entries that change during the walk may be missed. */
@@ -69,16 +72,16 @@ export class TypedMap<K, V> {
 
   /** Writes many entries. Not atomic: when it throws, those before the refused one are written. */
   updateBatch(entries: Iterable<readonly [K, V]>): void {
-    this.map.updateBatch(
-      Array.from(entries, ([key, value]) => [
-        this.#shape.encodeKey(key),
-        this.#shape.encodeValue(value, key),
-      ]),
-    );
+    const bytes = Array.from(entries, ([key, value]): [Uint8Array, Uint8Array] => [
+      this.#shape.encodeKey(key),
+      this.#shape.encodeValue(value, key),
+    ]);
+    countedOps(this.map.id, 'update', bytes.length, () => this.map.updateBatch(bytes));
   }
 
   /** Removes many keys; returns how many were there. */
   deleteBatch(keys: Iterable<K>): number {
-    return this.map.deleteBatch(Array.from(keys, key => this.#shape.encodeKey(key)));
+    const bytes = Array.from(keys, key => this.#shape.encodeKey(key));
+    return countedOps(this.map.id, 'delete', bytes.length, () => this.map.deleteBatch(bytes));
   }
 }

@@ -25,6 +25,17 @@ export interface LoadBalancerIpamOptions {
   log: Logger;
   /** Aborted when this process may no longer write. */
   signal: AbortSignal;
+  /** Told after each pass, whatever became of its writes. */
+  onUsage?: (usage: LbUsage) => void;
+}
+
+/** How full the pools are, and whether Services have what they ask for. */
+export interface LbUsage {
+  readonly pools: readonly { name: string; available: number; used: number; conflicting: boolean }[];
+  /** Services that have addresses of pools, or ask for them. */
+  readonly matching: number;
+  /** Of these: who lacks one. */
+  readonly unsatisfied: number;
 }
 
 /** What was written on top of a version of a Service whose fate a watch has not told yet. */
@@ -66,6 +77,7 @@ export class LoadBalancerIpam {
     for (const service of seen)
       if (!wantsAddress(service) && wasTold(service)) await attempt(this.#release(service));
     for (const pool of pools) await attempt(this.#report(pool, plan));
+    this.#options.onUsage?.(usageOf(plan));
     if (failures.length > 0) throw failures[0];
   }
 
@@ -171,6 +183,20 @@ export class LoadBalancerIpam {
     if (report.conflict !== undefined && ofType(CONFLICT)?.message !== report.conflict)
       this.#options.log.warn('a pool gives no addresses', { pool: pool.metadata.name, why: report.conflict });
   }
+}
+
+function usageOf(plan: LbPlan): LbUsage {
+  const outcomes = [...plan.services.values()];
+  return {
+    pools: [...plan.pools].map(([name, { available, used, conflict }]) => ({
+      name,
+      available: Number(available),
+      used: Number(used),
+      conflicting: conflict !== undefined,
+    })),
+    matching: outcomes.length,
+    unsatisfied: outcomes.filter(({ reason }) => reason !== 'satisfied').length,
+  };
 }
 
 type Said = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;

@@ -7,6 +7,7 @@ import { createClient, daemonClusterConfig } from '../cluster/index.ts';
 import { TIMINGS } from '../cluster/leader.ts';
 import { parseFlat, unknownFlatKeys } from '../config/index.ts';
 import { ServiceNotifier } from '../kernel/notify.ts';
+import type { LbUsage } from './lb-ipam.ts';
 import { operatorMetrics } from './metrics.ts';
 import { runOperator } from './operator.ts';
 import { operatorUsage, parseOperatorOptions } from './options.ts';
@@ -50,7 +51,8 @@ async function main(): Promise<void> {
   const health = new HealthServer(() => undefined);
   if (options.healthAddress) await health.listen(options.healthAddress);
   let leading = false;
-  const metrics = new MetricsServer(() => operatorMetrics([client, leaseClient], leading), log);
+  let lbUsage: LbUsage | undefined;
+  const metrics = new MetricsServer(() => operatorMetrics([client, leaseClient], leading, lbUsage), log);
   if (options.metricsAddress) await metrics.listen(options.metricsAddress);
   notifier.ready();
   try {
@@ -58,9 +60,14 @@ async function main(): Promise<void> {
     const readiness = { removeTaints: removeNodeTaints, setNetworkStatus: setNodeNetworkStatus };
     const onLeading = (now: boolean): void => {
       leading = now;
+      // Another one knows better from now on.
+      if (!now) lbUsage = undefined;
+    };
+    const onLbUsage = (usage: LbUsage): void => {
+      lbUsage = usage;
     };
     await runOperator(
-      { client, leaseClient, config, identity, k8sNamespace, readiness, onLeading, log },
+      { client, leaseClient, config, identity, k8sNamespace, readiness, onLeading, onLbUsage, log },
       abort.signal,
     );
   } finally {

@@ -16,7 +16,7 @@ import type {
 import { BlockAssigner } from './blocks.ts';
 import { Collector, type GraceTimes } from './collector.ts';
 import { writesWhile } from './guard.ts';
-import { LoadBalancerIpam } from './lb-ipam.ts';
+import { type LbUsage, LoadBalancerIpam } from './lb-ipam.ts';
 import { NodeReadiness, type ReadinessOptions } from './node-readiness.ts';
 import { PoolAssigner } from './pool-assigner.ts';
 import { PoolKeeper } from './pool-keeper.ts';
@@ -43,6 +43,8 @@ export interface OperatorDeps {
   grace?: GraceTimes;
   /** Told when this process begins and ceases to act. */
   onLeading?: (leading: boolean) => void;
+  /** Told how full pools of Services' addresses are, after each look at them. */
+  onLbUsage?: (usage: LbUsage) => void;
 }
 
 /**
@@ -136,7 +138,7 @@ const SERVICES_SPACING_MS = 20;
 
 /** Addresses of Services of type LoadBalancer, whatever gives Pods theirs. */
 function giveServiceAddresses(
-  { client, log }: OperatorDeps,
+  { client, log, onLbUsage }: OperatorDeps,
   signal: AbortSignal,
 ): { controller: Controller; informers: Informer<KubeObject>[] } {
   const pools = client.informer<CiliumLoadBalancerIPPool>('CiliumLoadBalancerIPPool', {
@@ -148,6 +150,7 @@ function giveServiceAddresses(
     events: new EventRecorder(client, 'fimbria-operator', log.for('events')),
     log: log.for('lb-ipam'),
     signal,
+    ...(onLbUsage ? { onUsage: onLbUsage } : {}),
   });
   const controller = new Controller({
     name: 'assign-service-addresses',

@@ -4,11 +4,16 @@ import { mapWarnings } from '../../src/agent/map-usage.ts';
 import { type MetricsInput, metricFamilies } from '../../src/agent/metrics/families.ts';
 import { Histogram } from '../../src/agent/metrics/histogram.ts';
 import { LogCounts } from '../../src/agent/metrics/log-counts.ts';
+import { ServiceTimes } from '../../src/agent/metrics/service-times.ts';
 import { parseListenAddress } from '../../src/base/health-server.ts';
 import { createLogger, silent } from '../../src/base/log.ts';
 import { MetricsServer } from '../../src/base/metrics/server.ts';
 import { renderMetrics } from '../../src/base/metrics/text.ts';
 import { parseMetrics } from '../../src/cli/format/metrics.ts';
+import { BpfMap } from '../../src/kernel/libbpf/index.ts';
+import { ipmasqMap } from '../../src/maps/flows.ts';
+import { mapOps } from '../../src/maps/ops.ts';
+import { operatorMetrics } from '../../src/operator/metrics.ts';
 import { readExposition } from './exposition.ts';
 
 const reachable = { icmp: { latency: 1 }, http: { latency: 1 } };
@@ -19,7 +24,23 @@ const input: MetricsInput = {
   nodeName: 'left',
   clusterName: 'default',
   endpointStates: { ready: 3 },
-  flowGc: { runs: 3, results: new Map([['tcp', { alive: 5, deleted: 2, seconds: 0.1 }]]) },
+  flowGc: {
+    runs: 3,
+    results: new Map([
+      ['tcp', { alive: 5, deleted: 2, seconds: 0.1 }],
+      ['any', { alive: 1, deleted: 0, seconds: 0.1 }],
+      ['nat', { alive: 7, deleted: 3, seconds: 0.1, inwards: { alive: 4, deleted: 1 } }],
+    ]),
+    durations: [],
+  },
+  services: {
+    events: { add: 3, update: 2, delete: 1 },
+    delays: [],
+    entries: { slots: 14, backends: 3, frontends: 5 },
+    refused: 1,
+  },
+  announced: { addresses: 2, responses: 9 },
+  mapOps: [{ map: 'cilium_lxc', ops: { update: { success: 4, fail: 1 }, delete: { success: 2, fail: 0 } } }],
   ipamViolations: 0,
   ipam: { capacity: 254, used: 4 },
   maps: [
@@ -110,11 +131,76 @@ test('every metric is well-formed and says what its name says in Cilium', t => {
   t.is(value('fimbria_repaired_total', { table: 'routes' }), 2);
   t.is(value('fimbria_events_lost_total', { source: 'ring_buffer' }), 11);
 
+  t.is(value('cilium_datapath_conntrack_gc_runs_total', { status: 'completed' }), 3);
+  t.is(value('cilium_datapath_conntrack_gc_entries', { protocol: 'TCP', status: 'deleted' }), 2);
+  t.is(value('cilium_datapath_conntrack_gc_entries', { protocol: 'non-TCP', status: 'alive' }), 1);
+  t.is(value('cilium_datapath_nat_gc_entries', { direction: 'egress', status: 'alive' }), 3);
+  t.is(value('cilium_datapath_nat_gc_entries', { direction: 'ingress', status: 'deleted' }), 1);
+  t.is(value('cilium_services_events_total', { action: 'update' }), 2);
+  t.is(value('fimbria_service_entries', { kind: 'slots' }), 14);
+  t.is(value('fimbria_services_refused'), 1);
+  t.is(value('fimbria_l2_responses'), 9);
+  t.is(
+    value('cilium_bpf_map_ops_total', { map_name: 'cilium_lxc', operation: 'update', outcome: 'fail' }),
+    1,
+  );
+
   // The command line's own reader finds the same.
   t.deepEqual(
     parseMetrics(text),
     [...metrics.values()].flatMap(m => m.samples),
   );
+});
+
+test('how long a Service takes into the datapath counts from what was heard of it first', t => {
+  const times = new ServiceTimes();
+  times.service('default/web', 'add');
+  times.changed('default/web');
+  times.service('default/old', 'delete');
+  times.programmed(['default/web', 'default/old', 'default/never-heard-of', 'default/web']);
+  t.deepEqual(times.events, { add: 1, update: 0, delete: 1 });
+  const counts = times.delays.samples().filter(({ suffix }) => suffix === '_count');
+  t.deepEqual(
+    counts.map(({ labels, value }) => [labels['action'], value]),
+    [
+      ['add', 1],
+      ['delete', 1],
+    ],
+  );
+});
+
+test('writes to maps are counted entry by entry, also those that fail', t => {
+  const map = BpfMap.create({ type: 'hash', name: 'ops', keySize: 8, valueSize: 4, maxEntries: 2 });
+  t.teardown(() => map.close());
+  const prefixes = ipmasqMap(map);
+  t.is(mapOps(map.id), undefined);
+  prefixes.set('10.0.0.0/8', true);
+  prefixes.updateBatch([
+    ['10.0.0.0/8', true],
+    ['172.16.0.0/12', true],
+  ]);
+  t.throws(() => prefixes.set('192.168.0.0/16', true), { code: 'E2BIG' });
+  prefixes.deleteBatch(['10.0.0.0/8', '9.0.0.0/8']);
+  t.false(prefixes.delete('10.0.0.0/8'), 'what is not there is deleted all the same');
+  t.deepEqual(mapOps(map.id), { update: { success: 3, fail: 1 }, delete: { success: 3, fail: 0 } });
+});
+
+test('an operator tells how full pools of addresses are', t => {
+  const text = operatorMetrics([], true, {
+    pools: [
+      { name: 'blue', available: 10, used: 3, conflicting: false },
+      { name: 'red', available: 0, used: 0, conflicting: true },
+    ],
+    matching: 4,
+    unsatisfied: 1,
+  });
+  const metrics = readExposition(text);
+  const samples = (name: string) => metrics.get(`cilium_operator_lbipam_${name}`)!.samples.map(s => s.value);
+  t.deepEqual(samples('conflicting_pools'), [1]);
+  t.deepEqual(samples('ips_available'), [10, 0]);
+  t.deepEqual(samples('ips_used'), [3, 0]);
+  t.deepEqual([samples('services_matching'), samples('services_unsatisfied')], [[4], [1]]);
+  t.false(readExposition(operatorMetrics([], false)).has('cilium_operator_lbipam_ips_used'));
 });
 
 test('before anything happened the text is well-formed, too', t => {

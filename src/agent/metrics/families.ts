@@ -4,8 +4,18 @@ import type { Family, Sample } from '../../base/metrics/text.ts';
 import { type ClusterClient, clientFamilies } from '../../cluster/index.ts';
 import type { PoolUsage } from '../../ipam/types.ts';
 import type { MetricsRow } from '../../maps/metrics.ts';
+import type { MapOps } from '../../maps/ops.ts';
 import { reasonText } from '../../monitor/index.ts';
 import { pressureOf } from '../map-usage.ts';
+import { byLabel, counter, gauge, one } from './sample.ts';
+import {
+  type AnnouncedFacts,
+  announcedFamilies,
+  type FlowGcFacts,
+  flowGcFamilies,
+  type ServiceFacts,
+  serviceFamilies,
+} from './service-families.ts';
 
 /** Reasons from here on are drops; below are verdicts and observations. Cilium's numbers. */
 const FIRST_DROP_REASON = 130;
@@ -19,11 +29,14 @@ export interface MetricsInput {
   /** Endpoints by state. */
   endpointStates: Readonly<Record<string, number>>;
   ipam: PoolUsage;
-  /** Sweeps of what flows leave behind, and what the last one found by map. */
-  flowGc: { runs: number; results: ReadonlyMap<string, { alive: number; deleted: number; seconds: number }> };
+  flowGc: FlowGcFacts;
+  services: ServiceFacts | undefined;
+  announced: AnnouncedFacts | undefined;
   /** What the audit of addresses found. */
   ipamViolations: number;
   maps: readonly MapUsage[];
+  /** What user space wrote to each map, by its pin's name. */
+  mapOps: readonly { map: string; ops: MapOps }[];
   datapath: readonly MetricsRow[];
   controllers: readonly ControllerStatus[];
   /** From the process's start to the first probe that crossed the datapath; absent before. */
@@ -58,7 +71,10 @@ export function metricFamilies(input: MetricsInput): Family[] {
     gauge('fimbria_ipam_violations', 'Invariants of IPAM that do not hold.', [one(input.ipamViolations)]),
     gauge('cilium_identity', 'Identities that are known, by type.', byLabel('type', input.identities)),
     ...flowGcFamilies(input.flowGc),
+    ...serviceFamilies(input.services),
+    ...announcedFamilies(input.announced),
     ...mapFamilies(input.maps),
+    ...mapOpFamilies(input.mapOps),
     ...packetFamilies(input.datapath),
     ...controllerFamilies(input.controllers),
     gauge(
@@ -95,6 +111,23 @@ export function metricFamilies(input: MetricsInput): Family[] {
   ];
 }
 
+function mapOpFamilies(maps: MetricsInput['mapOps']): Family[] {
+  return [
+    counter(
+      'cilium_bpf_map_ops_total',
+      'Entries of maps that the agent wrote or deleted.',
+      maps.flatMap(({ map, ops }) =>
+        (['update', 'delete'] as const).flatMap(operation =>
+          (['success', 'fail'] as const).map(outcome => ({
+            labels: { map_name: map, operation, outcome },
+            value: ops[operation][outcome],
+          })),
+        ),
+      ),
+    ),
+  ];
+}
+
 function mapFamilies(maps: readonly MapUsage[]): Family[] {
   const name = (usage: MapUsage): string => usage.map ?? usage.name;
   return [
@@ -110,28 +143,6 @@ function mapFamilies(maps: readonly MapUsage[]): Family[] {
         const value = pressureOf(usage);
         return value === undefined ? [] : [{ labels: { map_name: name(usage) }, value }];
       }),
-    ),
-  ];
-}
-
-/** Labels as Cilium's: TCP and the rest are conntrack's, translations are not. */
-function flowGcFamilies({ runs, results }: MetricsInput['flowGc']): Family[] {
-  const labels = (kind: string): Record<string, string> => ({
-    family: 'ipv4',
-    protocol: kind === 'tcp' ? 'TCP' : 'non-TCP',
-  });
-  const conntrack = [...results].filter(([kind]) => kind !== 'nat');
-  return [
-    counter('cilium_datapath_conntrack_gc_runs_total', 'Sweeps of what flows leave behind.', [
-      { labels: { family: 'ipv4', status: 'completed' }, value: runs },
-    ]),
-    gauge(
-      'cilium_datapath_conntrack_gc_entries',
-      'Entries of flows at the last sweep.',
-      conntrack.flatMap(([kind, { alive, deleted }]) => [
-        { labels: { ...labels(kind), status: 'alive' }, value: alive },
-        { labels: { ...labels(kind), status: 'deleted' }, value: deleted },
-      ]),
     ),
   ];
 }
@@ -214,18 +225,4 @@ function healthFamilies({ cluster, nodeName, clusterName }: MetricsInput): Famil
       one(count(endpoints, false)),
     ]),
   ];
-}
-
-const one = (value: number): Sample => ({ labels: {}, value });
-
-function byLabel(label: string, counts: Readonly<Record<string, number>>): Sample[] {
-  return Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }));
-}
-
-function gauge(name: string, help: string, samples: Sample[]): Family {
-  return { name, help, type: 'gauge', samples };
-}
-
-function counter(name: string, help: string, samples: Sample[]): Family {
-  return { name, help, type: 'counter', samples };
 }

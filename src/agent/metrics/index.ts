@@ -1,11 +1,14 @@
 import { renderMetrics } from '../../base/metrics/text.ts';
 import { packageVersion } from '../../base/paths.ts';
 import { reservedIdentities } from '../../identity/index.ts';
+import { l2ResponderMap } from '../../maps/l2.ts';
 import { metricsMap } from '../../maps/metrics.ts';
+import { mapOps } from '../../maps/ops.ts';
 import type { AgentParts } from '../agent.ts';
 import { metricFamilies } from './families.ts';
 import { Histogram } from './histogram.ts';
 import { LogCounts } from './log-counts.ts';
+import type { AnnouncedFacts, ServiceFacts } from './service-families.ts';
 
 export { MetricsServer } from '../../base/metrics/server.ts';
 
@@ -27,9 +30,19 @@ export class AgentMetrics {
         // What is in the store was admitted; the node itself has a place in `endpoint list`, too.
         endpointStates: { ready: endpoints.store.list().length + 1 },
         ipam: parts.ipam.pools.usage(),
-        flowGc: parts.flowGc,
+        flowGc: {
+          runs: parts.flowGc.runs,
+          results: parts.flowGc.results,
+          durations: parts.flowGc.durations.samples(),
+        },
+        services: serviceFacts(parts),
+        announced: announcedFacts(parts),
         ipamViolations: parts.audit.problems.length,
         maps: parts.maps.list(),
+        mapOps: datapath.programs.pinnedMaps.flatMap(map => {
+          const ops = mapOps(datapath.programs.map(map).id);
+          return ops ? [{ map, ops }] : [];
+        }),
         datapath: metricsMap(datapath.programs.map('cilium_metrics')).rows(),
         controllers: parts.controllers.status(),
         ...(bootstrapSeconds === undefined ? {} : { bootstrapSeconds }),
@@ -52,4 +65,20 @@ export class AgentMetrics {
       }),
     );
   }
+}
+
+function serviceFacts({ datapath, services }: AgentParts): ServiceFacts | undefined {
+  const table = datapath.services;
+  if (!table || !services) return undefined;
+  const { events, delays } = services.times;
+  return { events, delays: delays.samples(), entries: { ...table.entries }, refused: table.refused.length };
+}
+
+function announcedFacts({ datapath }: AgentParts): AnnouncedFacts | undefined {
+  if (!datapath.announced) return undefined;
+  const entries = [...l2ResponderMap(datapath.programs.map('cilium_l2_responder_v4')).entries()];
+  return {
+    addresses: entries.length,
+    responses: entries.reduce((sum, [, { responses }]) => sum + Number(responses), 0),
+  };
 }
