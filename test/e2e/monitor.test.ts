@@ -3,6 +3,7 @@ import { type ClusterClient, createClient } from '../../src/cluster/index.ts';
 import { waitUntil } from '../../src/lab/deadline.ts';
 import { labPaths } from '../../src/lab/names.ts';
 import type { Service } from '../../src/model/types.ts';
+import { readExposition } from '../agent/exposition.ts';
 import { collect, printed, TestLab } from './lab.ts';
 import { ask, askUdp, serve } from './serve.ts';
 import { untilObjects } from './until.ts';
@@ -132,6 +133,39 @@ test.serial('a socket: the service that it asks for, and the backend that it get
     line(`[post-xlate-rev] cgroup_id: * sock_cookie: *, dst [${clusterIp}]:80 udp`),
   ]);
   t.pass();
+});
+
+test.serial('a scrape is well-formed, and tells of services, flows and maps', async t => {
+  await lab.execMust('outside', ...ask(`http://${NODE}:${served.far!.nodePort}/`));
+  await lab.execMust('client', 'ping', '-c', '1', '-W', '20', OUTSIDE);
+  const metrics = readExposition(
+    await lab.execMust(
+      'left',
+      'curl',
+      '-sS',
+      '--unix-socket',
+      '/run/fimbria/fimbria.sock',
+      'http://agent/v1/metrics',
+    ),
+  );
+  const samples = (name: string) => metrics.get(name)?.samples ?? [];
+  const sum = (name: string, labels: Record<string, string>, part = name): number =>
+    samples(name)
+      .filter(s => s.name === part && Object.entries(labels).every(([k, v]) => s.labels[k] === v))
+      .reduce((all, { value }) => all + value, 0);
+  t.true(sum('cilium_services_events_total', { action: 'add' }) >= 2);
+  const delay = 'cilium_service_implementation_delay';
+  t.true(sum(delay, {}, `${delay}_count`) >= 2);
+  t.true(sum('cilium_bpf_map_ops_total', { map_name: 'cilium_lb4_services_v2', outcome: 'success' }) > 0);
+  t.is(sum('cilium_bpf_map_ops_total', { outcome: 'fail' }), 0);
+  t.true(sum('cilium_datapath_conntrack_gc_runs_total', {}) >= 1);
+  t.deepEqual(
+    samples('cilium_datapath_nat_gc_entries').map(
+      ({ labels }) => `${labels['direction']} ${labels['status']}`,
+    ),
+    ['ingress alive', 'ingress deleted', 'egress alive', 'egress deleted'],
+  );
+  t.true(samples('cilium_bpf_map_pressure').some(s => s.labels['map_name'] === 'cilium_snat_v4_external'));
 });
 
 test.serial('only of one endpoint; with the layers of its packets, or their bytes', async t => {
