@@ -135,14 +135,16 @@ export class Loaded {
   readonly #netns: string;
   #events: DatapathEvent[] = [];
 
-  /** @param o options beside the configuration's, and another size for maps that flows fill */
+  /** @param o options beside the configuration's, another size for maps that flows fill, and which programs alone are loaded */
   constructor(
     path: string,
     configuration: Configuration,
     netns: string,
-    o: { more?: Partial<Rodata>; flowEntries?: number } = {},
+    o: { more?: Partial<Rodata>; flowEntries?: number; programs?: string[] } = {},
   ) {
     this.#object = BpfObject.open(path);
+    for (const { name } of this.#object.programs)
+      if (o.programs?.includes(name) === false) this.#object.configureProgram(name, { autoload: false });
     for (const map of this.#object.maps) {
       if (map.pinned) this.#object.configureMap(map.name, { pinPath: null });
     }
