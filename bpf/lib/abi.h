@@ -365,6 +365,15 @@ struct ipmasq {
 	__u32 skip; /* 1 */
 };
 
+/* cilium_device_addresses: what leaves by a network device is masqueraded with; of nodes with several. */
+struct device_key {
+	__u32 ifindex;
+};
+
+struct device_address {
+	__be32 ipv4;
+};
+
 /* cilium_l2_responder_v4: addresses that this node announces on a device, and how often it answered for them. */
 struct l2_responder_key {
 	__be32 ipv4;

@@ -45,3 +45,5 @@ _Static_assert(sizeof(struct frag_key) == 12, "frag_key");
 _Static_assert(sizeof(struct frag_ports) == 4, "frag_ports");
 _Static_assert(sizeof(struct ipmasq_key) == 8, "ipmasq_key");
 _Static_assert(sizeof(struct ipmasq) == 4, "ipmasq");
+_Static_assert(sizeof(struct device_key) == 4, "device_key");
+_Static_assert(sizeof(struct device_address) == 4, "device_address");

@@ -33,6 +33,8 @@ const volatile bool cfg_masquerade = false;
  * have to do with, so host routing keeps to peers that see pods' own addresses.
  */
 const volatile bool cfg_stack_masquerade = false;
+/* Network devices have addresses of their own, in cilium_device_addresses: the node has several. */
+const volatile bool cfg_device_addresses = false;
 /* Destinations that see pods' own addresses, in the machine's order; mask 0: none. */
 const volatile __u32 cfg_native_net = 0;
 const volatile __u32 cfg_native_mask = 0;

@@ -118,6 +118,15 @@ struct {
 	__type(value, struct ipmasq);
 } cilium_ipmasq_v4 SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct device_key);
+	__type(value, struct device_address);
+} cilium_device_addresses SEC(".maps");
+
 /* Services: see abi.h. A node without kube-proxy replacement has them with room for one entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

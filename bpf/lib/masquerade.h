@@ -2,6 +2,7 @@
 /* What leaves the node by its own devices: pods' packets with the node's address, the node's own as it must. */
 #pragma once
 
+#include "device_address.h"
 #include "endpoint.h"
 #include "nat.h"
 #include "own_address.h"
@@ -61,7 +62,7 @@ static __noinline int masquerade(struct __sk_buff *skb)
 	switch (tuple.kind) {
 	case TUPLE_FLOW:
 	case TUPLE_ICMP_ERROR:
-		return nat_out(skb, &tuple, bpf_htonl(cfg_node_ipv4));
+		return nat_out(skb, &tuple, device_address(skb));
 	case TUPLE_TRUNCATED:
 		return DROP(SOURCE_MASQUERADE_H, DROP_INVALID);
 	case TUPLE_LOST_FRAGMENT:
@@ -79,7 +80,7 @@ static __always_inline int leave_node(struct __sk_buff *skb, struct flow *flow)
 
 	if (parse_ipv4(skb, &packet))
 		return 0; /* the stack made it */
-	if (packet.ip->saddr == bpf_htonl(cfg_node_ipv4))
+	if (is_own_address(skb, packet.ip->saddr))
 		return host_leaves(skb);
 	if (!cfg_masquerade)
 		return 0;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "deliver.h"
+#include "device_address.h"
 #include "dsr.h"
 #include "encap.h"
 #include "fib.h"
@@ -159,7 +160,7 @@ static __always_inline int from_outside(struct __sk_buff *skb, struct tuple *tup
 		if (answer)
 			return answer;
 	}
-	if (tuple->key.daddr == bpf_htonl(cfg_node_ipv4))
+	if (is_own_address(skb, tuple->key.daddr))
 		return back_to_client(skb, tuple, flow);
 	return NOT_OURS;
 }

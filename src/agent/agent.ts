@@ -46,7 +46,12 @@ import { MasqueradeSync } from './masquerade.ts';
 import { MasqueradeList } from './masquerade-list.ts';
 import { AgentMetrics, MetricsServer } from './metrics/index.ts';
 import { MonitorHub } from './monitor-hub.ts';
-import { connectedNetworks, deviceAddresses, findNetworkDevices } from './network-devices.ts';
+import {
+  addressesToLeaveWith,
+  connectedNetworks,
+  deviceAddresses,
+  findNetworkDevices,
+} from './network-devices.ts';
 import { readNodeConfig } from './node-config.ts';
 import { healthNetnsPath } from './node-mounts.ts';
 import { claimNode } from './one-per-node.ts';
@@ -167,6 +172,9 @@ export class Agent {
     const deviceMtu = config.mtu || networkDevices[0]!.mtu;
     const tunnel = config.routingMode === 'tunnel';
     const routeMtu = tunnel ? deviceMtu - VXLAN_OVERHEAD : deviceMtu;
+    const serviceDevices = config.kubeProxyReplacement
+      ? await deviceAddresses(rtnl, networkDevices, node.ipv4)
+      : [];
     const drift = new DriftLedger(log.for('drift'));
     const datapath = await Datapath.start(
       rtnl,
@@ -188,7 +196,7 @@ export class Agent {
                 cgroup: options.cgroupRoot ? cgroup2At(options.cgroupRoot) : findCgroup2Root(),
                 frontends: config.lbMapMax,
               },
-              flows: flowOptions(config),
+              flows: flowOptions(config, addressesToLeaveWith(networkDevices, serviceDevices)),
               ...(config.l2Announcements ? { l2Announcements: true } : {}),
             }
           : {}),
@@ -262,9 +270,6 @@ export class Agent {
       masquerade,
       log: log.for('inbound'),
     });
-    const serviceDevices = config.kubeProxyReplacement
-      ? await deviceAddresses(rtnl, networkDevices, node.ipv4)
-      : [];
     const serviceEvents = new EventRecorder(client, 'fimbria-agent', log.for('services'), node.name);
     const services =
       datapath.services &&

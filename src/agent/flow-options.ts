@@ -5,12 +5,16 @@ import type { FlowOptions } from '../datapath/programs.ts';
 const USUAL = { ctTcp: 131_072, ctAny: 65_536, nat: 131_072, fragments: 8_192 };
 
 /** What is done packet by packet: services for clients outside. Pods and the node have them at their sockets. Pure. */
-export function flowOptions(config: AgentConfig): FlowOptions {
+export function flowOptions(
+  config: AgentConfig,
+  deviceAddresses: ReadonlyMap<number, string> | undefined,
+): FlowOptions {
   return {
     nodePort: true,
     podLb: false,
     dsr: config.loadBalancerMode === 'dsr',
     masquerade: config.masquerade === 'bpf',
+    ...(deviceAddresses ? { deviceAddresses } : {}),
     ...nativeRange(config),
     nodePortRange: config.nodePortRange,
     sizes: { ...USUAL, ...config.flowMapMax },

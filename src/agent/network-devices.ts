@@ -35,6 +35,23 @@ export async function findNetworkDevices(
   return [direct, ...others];
 }
 
+/**
+ * What each of several devices masquerades with, by ifindex: its first address. Undefined where the node has one device:
+ * then it is the node's. One without an address uses the node's as well. Pure.
+ */
+export function addressesToLeaveWith(
+  links: readonly Pick<Link, 'name' | 'ifindex'>[],
+  devices: readonly { name: string; addresses: readonly string[] }[],
+): ReadonlyMap<number, string> | undefined {
+  if (links.length < 2) return undefined;
+  return new Map(
+    links.flatMap(({ name, ifindex }) => {
+      const [address] = devices.find(device => device.name === name)?.addresses ?? [];
+      return address === undefined ? [] : [[ifindex, address] as const];
+    }),
+  );
+}
+
 /** IPv4 addresses of these devices, where services are served; the node's own first. */
 export async function deviceAddresses(
   rtnl: Rtnetlink,

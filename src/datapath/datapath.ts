@@ -42,7 +42,14 @@ import {
   setDeviceSysctls,
   setNodeSysctls,
 } from './sysctls.ts';
-import { endpointTarget, type IpcacheSpec, ipcacheTarget, ipmasqTarget, type LocalEntry } from './tables.ts';
+import {
+  deviceAddressTarget,
+  endpointTarget,
+  type IpcacheSpec,
+  ipcacheTarget,
+  ipmasqTarget,
+  type LocalEntry,
+} from './tables.ts';
 
 /** Told of every repair: `routes`, and what was found. */
 export type DriftListener = (table: string, found: readonly Drift[]) => void;
@@ -66,6 +73,7 @@ export class Datapath {
   readonly masquerade: Reconciler<MasqueradeSpec, string>;
   /** Destinations that pods reach with their own address, for programs. */
   readonly notMasqueraded: Reconciler<true>;
+  readonly #deviceAddresses: Reconciler<string>;
   readonly #masqueradeTarget = new MasqueradeTarget();
   readonly #deviceTable: Reconciler<DeviceSpec, ActualDevice>;
   readonly #sysctls: Reconciler<SysctlSpec, string>;
@@ -104,6 +112,7 @@ export class Datapath {
     this.attachments = table(this.#attachmentTarget);
     this.masquerade = table(this.#masqueradeTarget);
     this.notMasqueraded = table(ipmasqTarget(programs));
+    this.#deviceAddresses = table(deviceAddressTarget(programs));
     this.#pins = table(new PinTarget(programs, this.#policyMaps, options.bpfRoot));
     if (options.l2Announcements) this.announced = table(responderTarget(programs));
     if (options.services) {
@@ -167,6 +176,10 @@ export class Datapath {
     await datapath.pods.learnIfindexes();
     datapath.#watchOverNode();
     await datapath.#desireNodeAttachments();
+    // Before programs ask for them.
+    for (const [ifindex, address] of options.flows?.deviceAddresses ?? [])
+      datapath.#deviceAddresses.set(String(ifindex), address);
+    await datapath.#deviceAddresses.commit();
     await datapath.attachments.commit();
     await datapath.#attachSockets();
     // Only now: until its programs are replaced, what runs may need it.
@@ -258,6 +271,7 @@ export class Datapath {
       this.attachments,
       this.masquerade,
       this.notMasqueraded,
+      this.#deviceAddresses,
       ...(this.#sockets ? [this.#sockets] : []),
       ...(this.services ? [this.services] : []),
       ...(this.announced ? [this.announced] : []),

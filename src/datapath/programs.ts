@@ -67,6 +67,8 @@ export interface FlowOptions {
   /** Native mode: remote backends answer clients themselves. */
   dsr: boolean;
   masquerade: boolean;
+  /** Network devices by ifindex have these addresses to masquerade with; absent where there is only the node's. */
+  deviceAddresses?: ReadonlyMap<number, string>;
   /** Destinations that see pods' own addresses, as `10.0.0.0/8`. */
   nativeRoutingCidr?: string;
   /** Ports that no translation takes. */
@@ -104,6 +106,7 @@ function flowRodata(options: DatapathOptions): Partial<Rodata> {
     cfg_pod_lb: flows?.podLb ?? false,
     cfg_dsr: (flows?.dsr ?? false) && !options.tunnel,
     cfg_masquerade: flows?.masquerade ?? false,
+    cfg_device_addresses: flows?.deviceAddresses !== undefined,
     cfg_stack_masquerade: options.stackMasquerade !== undefined,
     cfg_native_net: native?.network ?? 0,
     cfg_native_mask: native ? ipv4Mask(native.prefixLength) : 0,

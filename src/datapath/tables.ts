@@ -1,7 +1,7 @@
 import { codeOf, FimbriaError } from '../base/errors.ts';
 import type { Target } from '../base/reconcile.ts';
 import { Identity } from '../maps/abi.gen.ts';
-import { ipmasqMap } from '../maps/flows.ts';
+import { deviceAddressMap, ipmasqMap } from '../maps/flows.ts';
 import { type EndpointEntry, endpointMap, type IpcacheRecord, ipcacheMap } from '../maps/tables.ts';
 import type { RawMap, TypedMap } from '../maps/typed.ts';
 import type { Programs } from './programs.ts';
@@ -63,6 +63,18 @@ export function ipmasqTarget(programs: Pick<Programs, 'map'>): Target<true> {
     same: () => true,
     update: async prefix => map.set(prefix, true),
     delete: async prefix => void map.delete(prefix),
+  };
+}
+
+/** `cilium_device_addresses`, keyed by the ifindex as text. */
+export function deviceAddressTarget(programs: Pick<Programs, 'map'>): Target<string> {
+  const map = deviceAddressMap(programs.map('cilium_device_addresses'));
+  return {
+    name: 'addresses of network devices',
+    read: async () => new Map([...map.entries()].map(([ifindex, address]) => [String(ifindex), address])),
+    same: (desired, actual) => desired === actual,
+    update: async (ifindex, address) => map.set(Number(ifindex), address),
+    delete: async ifindex => void map.delete(Number(ifindex)),
   };
 }
 

@@ -974,6 +974,49 @@ export const ipmasqCodec: Codec<Ipmasq> = {
   },
 };
 
+/** `struct device_key`, 4 bytes */
+export interface DeviceKey {
+  ifindex: number;
+}
+
+export const deviceKeyCodec: Codec<DeviceKey> = {
+  size: 4,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 4);
+    return {
+      ifindex: view.getUint32(0, true),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(4);
+    const view = viewOf(bytes, 0, 4);
+    view.setUint32(0, value.ifindex, true);
+    return bytes;
+  },
+};
+
+/** `struct device_address`, 4 bytes */
+export interface DeviceAddress {
+  /** network order */
+  ipv4: number;
+}
+
+export const deviceAddressCodec: Codec<DeviceAddress> = {
+  size: 4,
+  read(bytes, offset = 0) {
+    const view = viewOf(bytes, offset, 4);
+    return {
+      ipv4: view.getUint32(0, false),
+    };
+  },
+  write(value) {
+    const bytes = Buffer.alloc(4);
+    const view = viewOf(bytes, 0, 4);
+    view.setUint32(0, value.ipv4, false);
+    return bytes;
+  },
+};
+
 /** `struct l2_responder_key`, 8 bytes */
 export interface L2ResponderKey {
   /** network order */
@@ -1345,6 +1388,7 @@ export type Rodata = {
   cfg_dsr: boolean;
   cfg_masquerade: boolean;
   cfg_stack_masquerade: boolean;
+  cfg_device_addresses: boolean;
   cfg_native_net: number;
   cfg_native_mask: number;
   cfg_router_ipv4: number;
@@ -1369,6 +1413,7 @@ export const Maps = {
   cilium_snat_v4_external: { key: 'nat_key', value: 'nat_entry', maxEntries: 131072, pinned: true },
   cilium_ipv4_frag_datagrams: { key: 'frag_key', value: 'frag_ports', maxEntries: 8192, pinned: true },
   cilium_ipmasq_v4: { key: 'ipmasq_key', value: 'ipmasq', maxEntries: 16384, pinned: true },
+  cilium_device_addresses: { key: 'device_key', value: 'device_address', maxEntries: 256, pinned: true },
   cilium_lb4_services_v2: { key: 'lb4_key', value: 'lb4_service', maxEntries: 262144, pinned: true },
   cilium_lb4_backends_v3: { key: 'lb4_backend_key', value: 'lb4_backend', maxEntries: 131072, pinned: true },
   cilium_lb4_reverse_nat: { key: 'lb4_reverse_nat_key', value: 'lb4_reverse_nat', maxEntries: 65536, pinned: true },

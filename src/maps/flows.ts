@@ -3,6 +3,8 @@ import {
   type CtKey,
   ctEntryCodec,
   ctKeyCodec,
+  deviceAddressCodec,
+  deviceKeyCodec,
   ipmasqCodec,
   ipmasqKeyCodec,
   NatDirection,
@@ -106,6 +108,13 @@ const ipmasqShape: Shape<string, true> = {
   decodeValue: () => true,
 };
 
+const deviceAddressShape: Shape<number, string> = {
+  encodeKey: ifindex => deviceKeyCodec.write({ ifindex }),
+  decodeKey: bytes => deviceKeyCodec.read(bytes).ifindex,
+  encodeValue: address => deviceAddressCodec.write({ ipv4: parseIpv4(address) }),
+  decodeValue: bytes => formatIpv4(deviceAddressCodec.read(bytes).ipv4),
+};
+
 /** `cilium_ct4_global` (TCP) or `cilium_ct_any4_global`. */
 export const ctMap = (map: RawMap): TypedMap<FlowTuple, CtRecord> => new TypedMap(map, ctShape);
 
@@ -130,6 +139,10 @@ export function natTwin(
     direction: isOut ? NatDirection.NAT_IN : NatDirection.NAT_OUT,
   };
 }
+
+/** `cilium_device_addresses`, by ifindex: what packets that leave by a network device are masqueraded with. */
+export const deviceAddressMap = (map: RawMap): TypedMap<number, string> =>
+  new TypedMap(map, deviceAddressShape);
 
 /** Whether an entry can be used no more, although it is there. */
 export const isExpired = (entry: { expiresS: number }, nowS: number): boolean => entry.expiresS <= nowS;

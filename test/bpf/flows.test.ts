@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import test from 'ava';
 import { listenTcp } from '../../src/kernel/netns.ts';
 import { CtFlag, DropReason, LbServiceFlag, NatDirection } from '../../src/maps/abi.gen.ts';
-import { ctMap, type FlowTuple, natMap } from '../../src/maps/flows.ts';
+import { ctMap, deviceAddressMap, type FlowTuple, natMap } from '../../src/maps/flows.ts';
 import { ACK, address, checksumErrors, ends, FIN, frame, RST, SYN, segment } from './flow-packets.ts';
 import { brokenRefusal } from './fuzz/translated.ts';
 import { builtObject, CONFIGURATIONS, Loaded, Namespace, NODE_IPV4, SKB, VERDICT } from './harness.ts';
@@ -99,6 +99,28 @@ test('a TCP flow lives 60 s until it is answered, 8000 s from then on, 10 s when
   near(10, 'hung up');
   loaded.runtime.set(0, { trace: false, clockOffsetS: 8010 });
   t.is(ends(answer(ACK)).dst, `${NODE_IPV4}:40000`, 'nobody is there any more');
+});
+
+test('each of several devices masquerades with its own address, and takes its own replies', t => {
+  const loaded = new Loaded(builtObject('netdev'), NATIVE, namespace.path, {
+    more: { ...ON, cfg_device_addresses: true },
+    flowEntries: 4096,
+  });
+  t.teardown(() => loaded.close());
+  fillMaps(loaded);
+  const SECOND = { ifindex: NODE.ifindex, ip: '172.16.0.7' };
+  const devices = deviceAddressMap(loaded.map('cilium_device_addresses'));
+  const asked = segment(client.ip, 40_000, WORLD, 443);
+  t.is(ends(out(loaded, asked).packet).src, `${NODE_IPV4}:40000`, 'one that has none: the node’s');
+  devices.set(SECOND.ifindex, SECOND.ip);
+  const packet = out(loaded, asked).packet;
+  t.is(ends(packet).src, `${SECOND.ip}:40000`);
+  t.is(checksumErrors(packet), 0);
+  const answered = back(loaded, segment(WORLD, 443, SECOND.ip, 40_000, SYN | ACK)).packet;
+  t.deepEqual(ends(answered), { src: `${WORLD}:443`, dst: `${client.ip}:40000` });
+  t.is(checksumErrors(answered), 0);
+  const stray = back(loaded, segment(WORLD, 443, '172.16.0.8', 40_000, SYN | ACK)).packet;
+  t.is(ends(stray).dst, '172.16.0.8:40000', 'nobody’s address');
 });
 
 test('two pods on one port, and 60,000 flows to one destination: each has a port of its own', t => {

@@ -66,6 +66,7 @@ export function rodata(c: Configuration): Rodata {
     cfg_dsr: false,
     cfg_masquerade: false,
     cfg_stack_masquerade: false,
+    cfg_device_addresses: false,
     cfg_native_net: 0,
     cfg_native_mask: 0,
     cfg_router_ipv4: parseIpv4(ROUTER_IPV4),

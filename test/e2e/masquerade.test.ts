@@ -1,4 +1,5 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import { MASQUERADE_TABLE } from '../../src/datapath/masquerade-table.ts';
 import { Nftables } from '../../src/kernel/nftables.ts';
@@ -229,6 +230,39 @@ test.serial('eBPF: maps of another size keep the flows, and an open connection g
   }
   t.regex(await connection.end(), /^open\n\.+$/);
 });
+
+for (const [maker, sets] of [
+  ['nftables', []],
+  ['eBPF', ['kubeProxyReplacement=true', 'bpf.masquerade=true']],
+] as const)
+  test.serial(`${maker}: of two devices each leaves with its own address`, async t => {
+    const { processes } = JSON.parse(await lab.must('lab', 'status', '-o', 'json'));
+    const { pid } = processes.find((p: { role: string }) => p.role === 'outside');
+    const [NEAR, FAR] = ['172.31.9.2', '172.31.9.1'];
+    await lab.execMust(
+      'left',
+      ...['sh', '-ec'],
+      `ip link add eth1 type veth peer name far netns ${pid}; ip addr add ${NEAR}/24 dev eth1; ip link set eth1 up`,
+    );
+    t.teardown(() => lab.exec('left', 'ip', 'link', 'del', 'eth1'));
+    await lab.execMust('outside', 'sh', '-ec', `ip addr add ${FAR}/24 dev far; ip link set far up`);
+    await upgrade(...sets);
+    // A lab's own values name no other device: as a node's own configuration would.
+    const file = join(labPaths(lab.name).configDir, 'devices');
+    writeFileSync(file, 'eth0 eth1');
+    t.teardown(async () => {
+      rmSync(file, { force: true });
+      await lab.must('lab', 'node', 'kill', 'left');
+      await lab.must('lab', 'node', 'start', 'left');
+    });
+    await lab.must('lab', 'node', 'kill', 'left');
+    await lab.must('lab', 'node', 'start', 'left');
+    t.is(await seen('l', `http://${FAR}:9000/`), NEAR);
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT);
+    t.is(await lab.execMust('l', ...askUdp(FAR, 9000, 3)), `out ${NEAR} ${FAR}:9000\n`.repeat(3));
+    t.is(await seen('l', `http://${podRight}:8080/`), podLeft);
+    t.true(await lab.reaches('l', [FAR, OUTSIDE]));
+  });
 
 test.serial('switched off, the rules go', async t => {
   await upgrade('enableIPv4Masquerade=false');
