@@ -101,16 +101,13 @@ async function dropBackend(service: string, backend: Backend): Promise<void> {
 
 async function createServices(): Promise<Service[]> {
   const names = Array.from({ length: SERVICES }, (_, i) => `service-${i}`);
-  await Promise.all(
-    names.map(name =>
-      client.create<Service>({
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name, namespace: 'default' },
-        spec: { type: 'NodePort', ports: [{ port: 80 }] },
-      }),
-    ),
-  );
+  for (const name of names)
+    await client.create<Service>({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name, namespace: 'default' },
+      spec: { type: 'NodePort', ports: [{ port: 80 }] },
+    });
   const isThere = ({ metadata, spec }: Service) =>
     metadata.name.startsWith('service-') && spec.clusterIP && spec.ports![0]!.nodePort;
   const all = await untilObjects<Service>(
@@ -172,11 +169,10 @@ test.serial(
     t.timeout(600_000);
     const services = await createServices();
     const backends = new Map<string, Backend[]>();
-    await Promise.all(
-      services.map(async ({ metadata: { name } }) => {
-        backends.set(name, await Promise.all(Array.from({ length: BACKENDS }, () => addBackend(name))));
-      }),
-    );
+    for (const { metadata } of services) {
+      const own = Array.from({ length: BACKENDS }, () => addBackend(metadata.name));
+      backends.set(metadata.name, await Promise.all(own));
+    }
     await untilAllAnswer(services);
     const going: Promise<void>[] = [];
     let replaced = 0;
