@@ -1,3 +1,4 @@
+import { SERVICE_NAME_LABEL } from '../model/labels.ts';
 import type {
   CiliumEndpoint,
   CiliumIdentity,
@@ -9,8 +10,6 @@ import type {
   Pod,
   Service,
 } from '../model/types.ts';
-
-const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /*
  * What an agent keeps of each object that it watches. Large clusters have tens of thousands of them in every agent, and
@@ -127,10 +126,10 @@ const READY = Object.freeze({ ready: true });
 /** Addresses, nodes and conditions of a slice, and whose it is. */
 export function pickSlice(slice: EndpointSlice): EndpointSlice {
   const slim = identified(slice);
-  const name = slice.metadata.labels?.[SERVICE_NAME];
+  const name = slice.metadata.labels?.[SERVICE_NAME_LABEL];
   return {
     ...slim,
-    metadata: { ...slim.metadata, ...(name ? { labels: { [SERVICE_NAME]: name } } : {}) },
+    metadata: { ...slim.metadata, ...(name ? { labels: { [SERVICE_NAME_LABEL]: name } } : {}) },
     addressType: slice.addressType,
     endpoints: (slice.endpoints ?? []).map(({ addresses, conditions, nodeName }) => {
       const { ready = true, serving = ready, terminating = false } = conditions ?? {};

@@ -1,4 +1,5 @@
 import { isIpv4 } from '../base/addr.ts';
+import { SERVICE_NAME_LABEL } from '../model/labels.ts';
 import { matchesLabels } from '../model/selectors.ts';
 import type { CiliumL2AnnouncementPolicy, EndpointSlice, Service } from '../model/types.ts';
 
@@ -28,7 +29,6 @@ export interface AnnouncementInput {
 }
 
 const OUR_CLASS = 'io.cilium/l2-announcer';
-const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /** The name of a Service's lease, as Cilium's agents call it. */
 export function leaseName({ namespace, name }: { namespace: string; name: string }): string {
@@ -147,7 +147,7 @@ function addressesFor({ spec }: CiliumL2AnnouncementPolicy, service: Service): s
 function localServices({ slices, node }: AnnouncementInput): Set<string> {
   const found = new Set<string>();
   for (const { metadata, endpoints } of slices) {
-    const service = metadata.labels?.[SERVICE_NAME];
+    const service = metadata.labels?.[SERVICE_NAME_LABEL];
     const isHere = endpoints.some(one => one.nodeName === node.name && one.conditions?.ready !== false);
     if (service !== undefined && isHere) found.add(`${metadata.namespace ?? 'default'}/${service}`);
   }

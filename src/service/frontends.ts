@@ -1,5 +1,6 @@
 import { isIpv4, parseIpv4Cidr } from '../base/addr.ts';
 import type { LbBackend, LbBackendSet, LbFrontend } from '../datapath/services/types.ts';
+import { SERVICE_NAME_LABEL } from '../model/labels.ts';
 import type { EndpointSlice, Service, ServicePort } from '../model/types.ts';
 
 /** This node, as services depend on it, and how they are balanced. */
@@ -36,7 +37,7 @@ interface Candidate extends LbBackend {
 
 /** Name and namespace of the Service that a slice belongs to, as `NAMESPACE/NAME`. */
 export function serviceOfSlice(slice: EndpointSlice): string | undefined {
-  const name = slice.metadata.labels?.['kubernetes.io/service-name'];
+  const name = slice.metadata.labels?.[SERVICE_NAME_LABEL];
   return name === undefined ? undefined : `${slice.metadata.namespace ?? 'default'}/${name}`;
 }
 

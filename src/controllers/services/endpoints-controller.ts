@@ -2,11 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { codeOf, FimbriaError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ClusterClient, Informer } from '../../cluster/index.ts';
+import { SERVICE_NAME_LABEL } from '../../model/labels.ts';
 import type { EndpointSlice, Endpoints, KubeObject, NewObject, Pod, Service } from '../../model/types.ts';
 import type { Informers } from '../informers.ts';
 import { KeyedQueue } from '../keyed-queue.ts';
 import { keyOf, splitKey, uidOf } from '../objects.ts';
-import { endpointsOf, followsPods, MANAGED_BY, MANAGER, SERVICE_NAME } from './endpoints.ts';
+import { endpointsOf, followsPods, MANAGED_BY, MANAGER } from './endpoints.ts';
 
 /** Keeps EndpointSlices and Endpoints of Services true to their Pods. */
 export class EndpointsController {
@@ -27,7 +28,7 @@ export class EndpointsController {
     this.#queue = new KeyedQueue({ run: key => this.#look(key), log: log.for('endpoints-controller') });
     const own = (object: Service | Endpoints): void => this.#queue.add(keyOf(object));
     const slice = ({ metadata }: EndpointSlice): void =>
-      this.#queue.add(`${metadata.namespace}/${metadata.labels?.[SERVICE_NAME] ?? ''}`);
+      this.#queue.add(`${metadata.namespace}/${metadata.labels?.[SERVICE_NAME_LABEL] ?? ''}`);
     const pod = (object: Pod): void => this.#podChanged(object);
     this.#services.on({ added: own, updated: own });
     this.#endpoints.on({ added: own, updated: own, deleted: own });
@@ -67,7 +68,7 @@ export class EndpointsController {
     const names = wanted.slices.map(({ metadata }) => metadata.name);
     const surplus = this.#slices.list().filter(({ metadata }) => {
       const { labels = {} } = metadata;
-      const ours = labels[SERVICE_NAME] === name && labels[MANAGED_BY] === MANAGER;
+      const ours = labels[SERVICE_NAME_LABEL] === name && labels[MANAGED_BY] === MANAGER;
       return ours && metadata.namespace === namespace && !names.includes(metadata.name);
     });
     await Promise.all([

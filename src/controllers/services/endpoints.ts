@@ -1,3 +1,4 @@
+import { SERVICE_NAME_LABEL } from '../../model/labels.ts';
 import type {
   EndpointAddress,
   EndpointSlice,
@@ -13,7 +14,6 @@ import { controllerReference, hashText, isLeaving, uidOf } from '../objects.ts';
 const MOST_IN_SLICE = 100;
 const MOST_IN_ENDPOINTS = 1000;
 
-export const SERVICE_NAME = 'kubernetes.io/service-name';
 export const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 export const MANAGER = 'endpointslice-controller.k8s.io';
 const HEADLESS = 'service.kubernetes.io/headless';
@@ -134,7 +134,7 @@ export function endpointsOf(service: Service, pods: readonly Pod[]): ServiceEndp
       metadata: {
         name: `${name}-${hashText(`${uidOf(service)} ${i}`)}`,
         namespace,
-        labels: { ...labelsOf(service), [SERVICE_NAME]: name, [MANAGED_BY]: MANAGER },
+        labels: { ...labelsOf(service), [SERVICE_NAME_LABEL]: name, [MANAGED_BY]: MANAGER },
         ownerReferences,
       },
       addressType: 'IPv4',
