@@ -136,7 +136,6 @@ function run(
   const oracle = new Oracle(configuration, policies, new ServiceModel(SERVICES));
   const { tables } = oracle;
   const affinity = loaded.map('cilium_lb4_affinity');
-  affinity.deleteBatch([...affinity.keys()]);
   const allowed = {
     verdicts: ['pass' as const, 'drop' as const, 'redirect' as const],
     reasons: [...reasonsOf(program, configuration)],
@@ -145,6 +144,7 @@ function run(
   for (let done = 0; done < due; ) {
     const bornS = monotonicS();
     loaded.forgetFlows();
+    affinity.deleteBatch([...affinity.keys()]);
     tables.forget();
     tables.nowS = 0;
     let earlier: Case[] = [];

@@ -65,7 +65,7 @@ export class FlowTables {
   seen: Seen | undefined;
 
   forget(): void {
-    for (const table of [this.conntrack, this.translations, this.datagrams]) table.clear();
+    for (const table of [this.conntrack, this.translations, this.datagrams, this.affinity]) table.clear();
   }
 
   static key(direction: string, t: Tuple): string {
