@@ -46,22 +46,35 @@ export function isHeadless({ spec }: Service): boolean {
   return spec.clusterIP === 'None' || spec.type === 'ExternalName';
 }
 
-/** Backends of one port of a Service, each address once. */
+const isPort = (number: number): boolean => Number.isInteger(number) && number >= 1 && number <= 65_535;
+
+/** Backends of one port of a Service, each address once; complaints about what is none go to `problems`. */
 function candidates(
   port: ServicePort,
   slices: readonly EndpointSlice[],
   node: ServiceNode,
   publishNotReady: boolean,
+  problems: string[],
 ): Candidate[] {
   const { name = '', protocol = 'TCP' } = port;
   const found = new Map<string, Candidate>();
-  for (const { addressType, endpoints, ports } of slices) {
+  for (const { metadata, addressType, endpoints, ports } of slices) {
+    // Of a Service with both families there is a slice of each; IPv6 is told of the Service itself.
+    if (addressType === 'FQDN')
+      problems.push(`EndpointSlice ${metadata.name}: names are no backends; write addresses`);
     if (addressType !== 'IPv4') continue;
     const number = ports?.find(p => (p.name ?? '') === name && (p.protocol ?? 'TCP') === protocol)?.port;
     if (number === undefined || number === null) continue;
+    if (!isPort(number)) {
+      problems.push(`EndpointSlice ${metadata.name}: ${number} is no port; write one of 1 to 65535`);
+      continue;
+    }
     for (const { addresses, conditions, nodeName } of endpoints) {
       const address = addresses[0];
-      if (address === undefined || !isIpv4(address)) continue;
+      if (address === undefined || !isIpv4(address)) {
+        problems.push(`EndpointSlice ${metadata.name}: "${address ?? ''}" is no IPv4 address`);
+        continue;
+      }
       // What a slice does not say is yes, but for `terminating`.
       const terminating = conditions?.terminating ?? false;
       const ready = (conditions?.ready ?? true) || (publishNotReady && !terminating);
@@ -114,6 +127,15 @@ function ingressAddresses({ spec, status }: Service): string[] {
   return ingress.flatMap(({ ip, ipMode }) => (ip && isIpv4(ip) && ipMode !== 'Proxy' ? [ip] : []));
 }
 
+const MOST_PROBLEMS = 10;
+
+/** Each once, and no more than an Event can say. */
+function shortened(problems: readonly string[]): string[] {
+  const all = [...new Set(problems)];
+  const more = all.length - MOST_PROBLEMS;
+  return more <= 0 ? all : [...all.slice(0, MOST_PROBLEMS), `and ${more} more`];
+}
+
 /**
  * What a Service and its slices are on this node: an entry for each address and port that it is reached by. Pure; the
  * order of what it returns follows the order of what it is given.
@@ -132,6 +154,8 @@ export function translateService(
     problems.push('it has no ports, so nothing can be balanced');
     return none;
   }
+  if (spec.clusterIP?.includes(':'))
+    problems.push(`cluster IP ${spec.clusterIP}: IPv6 is not balanced; make it a Service of family IPv4`);
   const clusterIps = (spec.clusterIPs ?? (spec.clusterIP ? [spec.clusterIP] : [])).filter(isIpv4);
   const externalLocal = spec.externalTrafficPolicy === 'Local';
   const internalLocal = spec.internalTrafficPolicy === 'Local';
@@ -141,12 +165,16 @@ export function translateService(
   const frontends: LbFrontend[] = [];
   let localReady = 0;
   for (const port of ports) {
+    if (!isPort(port.port)) {
+      problems.push(`port ${port.port} is no port; write one of 1 to 65535`);
+      continue;
+    }
     const l4Proto = L4_PROTOS[port.protocol ?? 'TCP'];
     if (l4Proto === undefined) {
       problems.push(`port ${port.port}: protocol ${port.protocol} is not balanced; TCP and UDP are`);
       continue;
     }
-    const all = candidates(port, slices, node, spec['publishNotReadyAddresses'] === true);
+    const all = candidates(port, slices, node, spec['publishNotReadyAddresses'] === true, problems);
     localReady = Math.max(localReady, all.filter(c => c.isLocal && c.ready).length);
     const internal = chosen(all, internalLocal);
     const external = externalLocal === internalLocal ? internal : chosen(all, externalLocal);
@@ -178,8 +206,13 @@ export function translateService(
         type: 'LoadBalancer',
         ...(sourceRanges ? { sourceRanges } : {}),
       });
-    for (const address of (spec.externalIPs ?? []).filter(isIpv4))
+    for (const address of spec.externalIPs ?? []) {
+      if (!isIpv4(address)) {
+        problems.push(`external IP "${address}" is no IPv4 address`);
+        continue;
+      }
       frontends.push({ ...outside, address, port: port.port, type: 'ExternalIPs' });
+    }
   }
-  return { frontends, problems, localReady };
+  return { frontends, problems: shortened(problems), localReady };
 }

@@ -132,6 +132,61 @@ test('what cannot be balanced is said', t => {
   );
 });
 
+test('what is no address and no port is said, and the rest is balanced', t => {
+  const bad = [
+    slice([endpoint(1, 'n1'), { addresses: ['10.0.0.300'] }, { addresses: [] }, { addresses: ['fd00::1'] }]),
+    {
+      ...slice([endpoint(2, 'n1')], [{ name: '', port: 70_000 }]),
+      metadata: { ...slice([]).metadata, name: 'p' },
+    },
+    { ...slice([{ addresses: ['web.example.org'] }]), addressType: 'FQDN' },
+    { ...slice([{ addresses: ['fd00::2'] }]), addressType: 'IPv6' },
+  ] as EndpointSlice[];
+  const spec = { externalIPs: ['10.99.0.1', 'fd00::3', 'x'], ports: [{ port: 80 }, { port: 0 }] };
+  const { frontends, problems } = translateService(service(spec), bad, NODE);
+  t.deepEqual(
+    frontends.map(f => `${f.type} ${texts(f.external.backends)}`),
+    ['ClusterIP 10.0.0.1:8080', 'ExternalIPs 10.0.0.1:8080'],
+  );
+  t.deepEqual(problems, [
+    'EndpointSlice s: "10.0.0.300" is no IPv4 address',
+    'EndpointSlice s: "" is no IPv4 address',
+    'EndpointSlice s: "fd00::1" is no IPv4 address',
+    'EndpointSlice p: 70000 is no port; write one of 1 to 65535',
+    'EndpointSlice s: names are no backends; write addresses',
+    'external IP "fd00::3" is no IPv4 address',
+    'external IP "x" is no IPv4 address',
+    'port 0 is no port; write one of 1 to 65535',
+  ]);
+  const six = translateService(service({ clusterIP: 'fd00:1::1' }), [], NODE);
+  t.deepEqual([six.frontends, six.problems.length], [[], 1]);
+  t.regex(six.problems[0]!, /^cluster IP fd00:1::1: IPv6 is not balanced/);
+  const many = Array.from({ length: 500 }, (_, i) => ({ addresses: [`no address ${i}`] }));
+  t.is(translateService(service(), [slice(many)], NODE).problems.at(-1), 'and 490 more');
+});
+
+test('a thousand slices of one Service: one that flaps is one change of one owner', t => {
+  const catalog = new ServiceCatalog(NODE);
+  const named = (i: number, conditions = ready): EndpointSlice => ({
+    ...slice([
+      { addresses: [`10.${i >> 8}.${i & 255}.1`], conditions, nodeName: 'n1' },
+      { addresses: [`10.${i >> 8}.${i & 255}.2`], conditions, nodeName: 'n2' },
+    ]),
+    metadata: { ...slice([]).metadata, name: `web-${i}` },
+  });
+  catalog.setService(service());
+  catalog.setService(service({ clusterIP: '10.96.0.2' }, 'other'));
+  for (let i = 0; i < 1000; i++) catalog.setSlice(named(i));
+  const backends = (): number => catalog.take().get('default/web')![0]!.external.backends.length;
+  t.is(backends(), 2000);
+  for (let i = 0; i < 5; i++) catalog.setSlice(named(7, i % 2 === 0 ? unready : ready));
+  const changes = catalog.take();
+  t.deepEqual([...changes.keys()], ['default/web']);
+  t.is(changes.get('default/web')![0]!.external.backends.length, 1998);
+  catalog.deleteSlice(named(7));
+  t.is(backends(), 1998);
+});
+
 test('of two services with one external address the older has it, until it goes', t => {
   const catalog = new ServiceCatalog(NODE);
   const young = service(
