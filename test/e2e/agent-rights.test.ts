@@ -20,8 +20,8 @@ import { rightsOf } from '../install/rights.ts';
 import { TestLab } from './lab.ts';
 import { untilObjects } from './until.ts';
 
-/** Watches are late here, so agents have to ask for what a Pod needs. */
-const WATCH_DELAY_MS = 1_500;
+/** Watches are late here, also for a machine that takes seconds to add a Pod, so agents have to ask for what a Pod needs. */
+const WATCH_DELAY_MS = 5_000;
 
 test.serial(
   'an agent does its work with the rights that it has, and has none that it does not use',
@@ -96,7 +96,14 @@ test.serial(
       status: { id: 9, networking: { node: '192.168.10.100', addressing: [] } },
     });
     await keeper.passed('ciliumendpoints', 'nobody');
+    // One that somebody has changed is put right.
+    const changed = keeper.passed('ciliumendpoints', 'a');
+    await client.patch('CiliumEndpoint', 'a', { status: { id: 4_095 } });
+    await changed;
     await pools.must('lab', 'pod', 'delete', 'c');
+    await untilObjects<CiliumEndpoint>(client, 'CiliumEndpoint', all =>
+      all.some(({ metadata, status }) => metadata.name === 'a' && status?.id !== 4_095),
+    );
     await untilObjects(client, 'CiliumEndpoint', all =>
       all.every(({ metadata }) => metadata.name !== 'nobody'),
     );
