@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "lib/caller.h"
 #include "lib/deliver.h"
 #include "lib/history.h"
 #include "lib/l2_responder.h"
@@ -51,6 +52,10 @@ static __always_inline int from_netdev_ipv4(struct __sk_buff *skb, struct flow *
 		if (!point_at_headers(skb, &packet) || packet.ip->daddr == bpf_htonl(cfg_node_ipv4))
 			return TC_ACT_OK;
 		destination = lookup_endpoint(packet.ip->daddr);
+	} else if (destination && is_caller(destination, packet.ip->saddr)) {
+		verdict = remember_caller(skb, &tuple);
+		if (verdict)
+			return verdict;
 	}
 	if (destination) {
 		/* Without host routing the stack delivers, by way of cilium_host or the endpoint's route. */

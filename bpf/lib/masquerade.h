@@ -2,6 +2,7 @@
 /* What leaves the node by its own devices: pods' packets with the node's address, the node's own as it must. */
 #pragma once
 
+#include "caller.h"
 #include "device_address.h"
 #include "endpoint.h"
 #include "nat.h"
@@ -57,7 +58,7 @@ static __noinline int masquerade(struct __sk_buff *skb)
 	struct tuple tuple;
 
 	load_tuple(skb, &tuple);
-	if (is_echo_reply(&tuple))
+	if (is_echo_reply(&tuple) || answers_caller(skb, &tuple))
 		return 0;
 	switch (tuple.kind) {
 	case TUPLE_FLOW:

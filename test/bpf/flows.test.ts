@@ -282,6 +282,22 @@ test('an echo reply keeps its address and the identifier of who asked, whoever e
   t.is([...loaded.map('cilium_snat_v4_external').keys()].length, 0);
 });
 
+test("who asks from outside by a pod's own address is answered by it; the pod's own flows have the node's", t => {
+  const loaded = load('netdev');
+  t.teardown(() => loaded.close());
+  const answer = segment(client.ip, 8080, WORLD, 40_000, SYN | ACK);
+  t.is(address(out(loaded, answer).packet, 26), NODE_IPV4, 'nobody has asked');
+  loaded.forgetFlows();
+  back(loaded, segment(WORLD, 40_000, client.ip, 8080, SYN));
+  t.deepEqual(out(loaded, answer).packet, answer);
+  t.is([...loaded.map('cilium_snat_v4_external').keys()].length, 0);
+  // What pretends to answer a flow that the pod has begun does not change in whose name that goes on.
+  const own = segment(client.ip, 50_000, WORLD, 443, SYN);
+  t.is(address(out(loaded, own).packet, 26), NODE_IPV4);
+  back(loaded, segment(WORLD, 443, client.ip, 50_000, ACK));
+  t.is(address(out(loaded, own).packet, 26), NODE_IPV4);
+});
+
 test('from outside: ClusterIP, strangers and services without backends are refused, each counted', t => {
   const loaded = load('netdev');
   t.teardown(() => loaded.close());

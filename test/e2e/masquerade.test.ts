@@ -181,6 +181,22 @@ for (const [maker, sets] of [
   ['nftables', []],
   ['eBPF', ['kubeProxyReplacement=true', 'bpf.masquerade=true']],
 ] as const)
+  test.serial(`${maker}: who asks from outside by a pod's own address is answered by it`, async t => {
+    await lab.execMust('outside', 'ip', 'route', 'replace', podLeft, 'via', LEFT);
+    t.teardown(() => lab.exec('outside', 'ip', 'route', 'del', podLeft));
+    await upgrade(...sets);
+    t.is(await seen('outside', `http://${podLeft}:8080/`), OUTSIDE);
+    t.is(
+      await lab.execMust('outside', ...askUdp(podLeft, 8080, 3)),
+      `l ${OUTSIDE} ${podLeft}:8080\n`.repeat(3),
+    );
+    t.is(await seen('l', `http://${OUTSIDE}:9000/`), LEFT, 'its own flows have the address of the node');
+  });
+
+for (const [maker, sets] of [
+  ['nftables', []],
+  ['eBPF', ['kubeProxyReplacement=true', 'bpf.masquerade=true']],
+] as const)
   test.serial(`${maker}: who is on the list sees pods as they are, and changes are followed`, async t => {
     await lab.execMust('outside', 'ip', 'route', 'replace', podLeft, 'via', LEFT);
     t.teardown(() => lab.exec('outside', 'ip', 'route', 'del', podLeft));

@@ -204,7 +204,8 @@ export class Oracle {
       const decision = this.#fromOutside(p, this.#translation);
       if (decision) return decision;
       if (p.frame.destination === NODE_ADDRESS) return p.ignored();
-    }
+    } else if (asked && !asked.policyIngress && this.#translation?.keepsAddress(p.frame.source) === false)
+      this.#translation.remember(FlowPacket.of(p, this.tables));
     const receiver = endpointAt(p.frame.destination);
     const remote = remoteAt(p.frame.destination);
     flow.destination = receiver?.identity ?? remote?.identity ?? Identity.IDENTITY_UNKNOWN;

@@ -297,9 +297,28 @@ export class Translation {
     return this.#dsr && remote?.identity === 6;
   }
 
+  /** Who asks from outside by a pod's own address; where the pod has a policy for that, it remembers the flow. */
+  remember(packet: FlowPacket): void {
+    if (packet.kind !== 'flow' || packet.tuple.l4Proto === ICMP) return;
+    const { conntrack, translations } = this.#tables;
+    const known = this.#tables.find(conntrack, 'ingress', packet.tuple);
+    if (known) this.#tables.note([known], packet, 'opener');
+    // The pod's own flow goes on in the node's name, whoever pretends to answer it.
+    else if (!this.#tables.find(translations, 'out', reversed(packet.tuple)))
+      this.#tables.open('ingress', packet, {});
+  }
+
+  #answersCaller(packet: FlowPacket): boolean {
+    if (!packet.isFlow) return false;
+    const asked = this.#tables.find(this.#tables.conntrack, 'ingress', reversed(packet.tuple));
+    if (!asked || asked.name.address !== 0) return false;
+    if (!(asked.flags & CtFlags.CT_F_ALLOWED)) this.#tables.note([asked], packet, 'reply');
+    return true;
+  }
+
   masquerade(packet: FlowPacket, address: number): void {
     // Who asks a pod by its own address is answered by it.
-    if (packet.isEchoReply) return;
+    if (packet.isEchoReply || this.#answersCaller(packet)) return;
     if (packet.kind === 'truncated') throw new Refused('DROP_INVALID');
     if (packet.kind === 'lost fragment') throw new Refused('DROP_FRAGMENT_NOT_FOUND');
     if (packet.kind === 'other') throw new Refused('DROP_NAT_UNSUPPORTED_PROTOCOL');
