@@ -311,7 +311,7 @@ export class Translation {
   #answersCaller(packet: FlowPacket): boolean {
     if (!packet.isFlow) return false;
     const asked = this.#tables.find(this.#tables.conntrack, 'ingress', reversed(packet.tuple));
-    if (!asked || asked.name.address !== 0) return false;
+    if (asked?.name.address !== 0) return false;
     if (!(asked.flags & CtFlags.CT_F_ALLOWED)) this.#tables.note([asked], packet, 'reply');
     return true;
   }
