@@ -100,6 +100,8 @@ static __always_inline int translate(struct bpf_sock_addr *ctx, __be32 *address,
 
 	if (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_UDP)
 		return 0;
+	if (cfg_socket_netns && bpf_get_netns_cookie(ctx) != cfg_socket_netns)
+		return 0;
 	service = lookup_frontend(&key);
 	if (!service)
 		return 0;

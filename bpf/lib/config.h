@@ -24,6 +24,8 @@ const volatile __u32 cfg_route_mtu = 0;
 /* Services are translated packet by packet: what comes to this node from outside, and what pods send. */
 const volatile bool cfg_node_port = false;
 const volatile bool cfg_pod_lb = false;
+/* Sockets of this network namespace only have services translated; 0: of all. */
+const volatile __u64 cfg_socket_netns = 0;
 /* Native mode: remote backends answer the client themselves, where the service says so. */
 const volatile bool cfg_dsr = false;
 /* What pods send out of the cluster leaves with the node's address. */

@@ -5,7 +5,9 @@
 #include <exception>
 #include <fcntl.h>
 #include <sched.h>
+#include <cstdint>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
 
@@ -100,6 +102,18 @@ static Napi::Value NetnsBind(const Napi::CallbackInfo &info)
 	});
 }
 
+/* Of the namespace that the process is in: what programs at sockets tell namespaces by. Linux 5.14. */
+static Napi::Value NetnsCookie(const Napi::CallbackInfo &info)
+{
+	SharedFd fd = Own(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "open", "socket");
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+
+	if (getsockopt(fd->get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size))
+		throw Refused(errno, "read", "cookie of the network namespace");
+	return Napi::BigInt::New(info.Env(), cookie);
+}
+
 static Napi::Value Unmount(const Napi::CallbackInfo &info)
 {
 	std::string path = StringOf(info[0], "path");
@@ -163,6 +177,7 @@ void RegisterNetns(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("netnsCreate", Napi::Function::New<Callback<NetnsCreate>>(env));
 	exports.Set("netnsBind", Napi::Function::New<Callback<NetnsBind>>(env));
+	exports.Set("netnsCookie", Napi::Function::New<Callback<NetnsCookie>>(env));
 	exports.Set("unmount", Napi::Function::New<Callback<Unmount>>(env));
 	exports.Set("mount", Napi::Function::New<Callback<Mount>>(env));
 	exports.Set("writeFileIn", Napi::Function::New<Callback<WriteFileIn>>(env));

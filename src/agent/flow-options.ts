@@ -4,14 +4,14 @@ import type { FlowOptions } from '../datapath/programs.ts';
 /** Entries of conntrack and translations unless configured: as many as Cilium has at least. */
 const USUAL = { ctTcp: 131_072, ctAny: 65_536, nat: 131_072, fragments: 8_192 };
 
-/** What is done packet by packet: services for clients outside. Pods and the node have them at their sockets. Pure. */
+/** What is done packet by packet: services for clients outside, and for pods unless they have them at their sockets. Pure. */
 export function flowOptions(
   config: AgentConfig,
   deviceAddresses: ReadonlyMap<number, string> | undefined,
 ): FlowOptions {
   return {
     nodePort: true,
-    podLb: false,
+    podLb: config.socketLbHostNamespaceOnly,
     dsr: config.loadBalancerMode === 'dsr',
     masquerade: config.masquerade === 'bpf',
     ...(deviceAddresses ? { deviceAddresses } : {}),

@@ -129,6 +129,7 @@ function replacement({ config, serviceDevices }: StatusInput): StatusResponse['k
     features: {
       mode: config.loadBalancerMode === 'dsr' ? 'DSR' : 'SNAT',
       'backend-selection': config.loadBalancerAlgorithm === 'maglev' ? 'Maglev' : 'Random',
+      'socket-lb-coverage': config.socketLbHostNamespaceOnly ? 'Hostns-only' : 'Full',
       'node-port-range': `${low}-${high}`,
     },
   };

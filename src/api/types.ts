@@ -85,6 +85,8 @@ export interface StatusResponse {
     features?: {
       mode: 'SNAT' | 'DSR';
       'backend-selection': 'Random' | 'Maglev';
+      /** Whose sockets are translated: all, or those of the node's own network namespace. */
+      'socket-lb-coverage': 'Full' | 'Hostns-only';
       'node-port-range': string;
     };
   };

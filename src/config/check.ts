@@ -72,6 +72,12 @@ function checkServices(values: Resolved, at: (path: string) => Place): void {
       'true needs the programs that balance services',
       `set ${at('kubeProxyReplacement').key} to true as well`,
     );
+  if (values.get('socketLB.hostNamespaceOnly') === true && values.get('kubeProxyReplacement') !== true)
+    throw badValue(
+      at('socketLB.hostNamespaceOnly'),
+      'true needs services in eBPF',
+      `set ${at('kubeProxyReplacement').key} to true as well`,
+    );
   if (values.get('loadBalancer.mode') === 'dsr' && values.get('routingMode') === 'tunnel')
     throw badValue(
       at('loadBalancer.mode'),

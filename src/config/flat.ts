@@ -57,6 +57,7 @@ export function parseFlat(flat: Readonly<Record<string, string>>): AgentConfig {
     masquerade: masqueradeOf(resolved),
     ipMasqAgent: get<boolean>('ipMasqAgent.enabled'),
     loadBalancerAlgorithm: get<string>('loadBalancer.algorithm') as AgentConfig['loadBalancerAlgorithm'],
+    socketLbHostNamespaceOnly: get<boolean>('socketLB.hostNamespaceOnly'),
     loadBalancerMode: get<string>('loadBalancer.mode') as AgentConfig['loadBalancerMode'],
     nodePortRange: get<string>('nodePort.range').split(',').map(Number) as [number, number],
     lbMapMax: get<number>('bpf.lbMapMax'),

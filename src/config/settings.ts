@@ -250,6 +250,13 @@ export const settings: readonly Setting[] = [
     'Destinations of a list are not masqueraded: of the ConfigMap `ip-masq-agent` (`nonMasqueradeCIDRs`, `masqLinkLocal`), else private and special ranges. Changes are followed.',
   ),
   built(
+    'socketLB.hostNamespaceOnly',
+    'bpf-lb-sock-hostns-only',
+    boolean,
+    false,
+    'Services are translated at sockets of the node only; what pods send is translated packet by packet, as sidecars that watch addresses need it. Needs `kubeProxyReplacement`, Linux 5.14.',
+  ),
+  built(
     'loadBalancer.algorithm',
     'bpf-lb-algorithm',
     { kind: 'choice', values: ['random', 'maglev'] },

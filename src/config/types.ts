@@ -51,6 +51,8 @@ export interface AgentConfig {
   /** A list of destinations is left out of it. */
   readonly ipMasqAgent: boolean;
   readonly loadBalancerAlgorithm: 'random' | 'maglev';
+  /** Pods' packets to services are translated at their devices, not their sockets. */
+  readonly socketLbHostNamespaceOnly: boolean;
   readonly loadBalancerMode: 'snat' | 'dsr';
   /** First and last. */
   readonly nodePortRange: readonly [number, number];

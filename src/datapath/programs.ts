@@ -4,6 +4,7 @@ import { ipv4Mask, parseIpv4, parseIpv4Cidr } from '../base/addr.ts';
 import type { Logger } from '../base/log.ts';
 import { assetPath } from '../base/paths.ts';
 import { type BpfMap, BpfObject, type BpfProgram } from '../kernel/libbpf/index.ts';
+import { ownNetnsCookie } from '../kernel/netns.ts';
 import type { Rodata } from '../maps/abi.gen.ts';
 import type { LayoutUpgrade } from '../maps/upgrades.ts';
 import { MapUpgrade } from './map-upgrade.ts';
@@ -62,7 +63,7 @@ export interface DatapathOptions {
 export interface FlowOptions {
   /** From outside to NodePort, LoadBalancer and external addresses. */
   nodePort: boolean;
-  /** What pods send to services, where sockets are not translated. */
+  /** What pods send to services; their sockets are left alone then, the node's own are not. */
   podLb: boolean;
   /** Native mode: remote backends answer clients themselves. */
   dsr: boolean;
@@ -104,6 +105,7 @@ function flowRodata(options: DatapathOptions): Partial<Rodata> {
   return {
     cfg_node_port: flows?.nodePort ?? false,
     cfg_pod_lb: flows?.podLb ?? false,
+    cfg_socket_netns: flows?.podLb ? ownNetnsCookie() : 0,
     cfg_dsr: (flows?.dsr ?? false) && !options.tunnel,
     cfg_masquerade: flows?.masquerade ?? false,
     cfg_device_addresses: flows?.deviceAddresses !== undefined,

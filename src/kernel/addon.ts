@@ -216,6 +216,8 @@ export interface NativeAddon {
 
   /** A new network namespace held by nothing but the handle; loopback is down. */
   netnsCreate(): Promise<Handle>;
+  /** Of the process's own namespace. @throws ENOPROTOOPT before Linux 5.14 */
+  netnsCookie(): bigint;
   /** A new network namespace bind-mounted on `path`, which must be an existing file. */
   netnsBind(path: string, netns?: NetnsRef): Promise<void>;
   unmount(path: string): Promise<void>;

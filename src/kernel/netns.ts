@@ -19,6 +19,15 @@ export function netnsIdentity(path: string): { dev: number; ino: number } {
   }
 }
 
+/**
+ * The number by which programs at sockets know the network namespace that this process is in (`bpf_get_netns_cookie`).
+ * @throws FimbriaError ENOPROTOOPT before Linux 5.14
+ */
+export function ownNetnsCookie(): number {
+  // The kernel counts namespaces.
+  return Number(native().netnsCookie());
+}
+
 /** What statfs(2) says of the files that stand for namespaces (linux/magic.h). */
 const NSFS_MAGIC = 0x6e736673;
 

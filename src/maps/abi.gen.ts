@@ -1385,6 +1385,7 @@ export type Rodata = {
   cfg_route_mtu: number;
   cfg_node_port: boolean;
   cfg_pod_lb: boolean;
+  cfg_socket_netns: number;
   cfg_dsr: boolean;
   cfg_masquerade: boolean;
   cfg_stack_masquerade: boolean;

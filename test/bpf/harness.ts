@@ -63,6 +63,7 @@ export function rodata(c: Configuration): Rodata {
     cfg_route_mtu: TUNNEL_MTU,
     cfg_node_port: false,
     cfg_pod_lb: false,
+    cfg_socket_netns: 0,
     cfg_dsr: false,
     cfg_masquerade: false,
     cfg_stack_masquerade: false,

@@ -156,7 +156,12 @@ test('kube-proxy replacement and eBPF masquerade as in the sample', t => {
       mode: 'True',
       deviceList: [{ name: 'eth0', ip: ['192.168.10.100', 'fe80::c073:11ff:fec7:148'] }],
       'direct-routing-device': 'eth0',
-      features: { mode: 'SNAT', 'backend-selection': 'Random', 'node-port-range': '30000-32767' },
+      features: {
+        mode: 'SNAT',
+        'backend-selection': 'Random',
+        'socket-lb-coverage': 'Full',
+        'node-port-range': '30000-32767',
+      },
     },
     masquerading: {
       mode: 'BPF',
@@ -180,6 +185,8 @@ test('kube-proxy replacement and eBPF masquerade as in the sample', t => {
     lines.includes('  Devices:              eth0   192.168.10.100 fe80::c073:11ff:fec7:148 (Direct Routing)'),
   );
   t.true(lines.includes('  Mode:                 SNAT'));
+  t.true(lines.includes('  Socket LB Tracing:    Enabled'));
+  t.true(lines.includes('  Socket LB Coverage:   Full'));
   t.true(lines.includes('  Backend Selection:    Random'));
   t.true(lines.includes('  - NodePort:       Enabled (Range: 30000-32767)'));
 });

@@ -24,6 +24,7 @@ test('no keys at all are the defaults', t => {
     cniExclusive: true,
     hostLegacyRouting: true,
     hostRoutingReason: 'kubeProxyReplacement is not on',
+    socketLbHostNamespaceOnly: false,
     tcx: 'devices',
     kubeProxyReplacement: false,
     masquerade: 'netfilter',

@@ -27,7 +27,15 @@ const native = { routingMode: 'native', autoDirectNodeRoutes: true };
 const ALL_MODES = [true, false].flatMap(isNative =>
   [true, false].flatMap(endpointRoutes =>
     [true, false].flatMap(legacy =>
-      (isNative ? ['snat', 'dsr'] : ['snat']).map(mode => ({ isNative, endpointRoutes, legacy, mode })),
+      [true, false].flatMap(sockets =>
+        (isNative ? ['snat', 'dsr'] : ['snat']).map(mode => ({
+          isNative,
+          endpointRoutes,
+          legacy,
+          mode,
+          sockets,
+        })),
+      ),
     ),
   ),
 );
@@ -35,10 +43,12 @@ const ALL_MODES = [true, false].flatMap(isNative =>
 const MODES = process.env['FIMBRIA_TEST_FULL']
   ? ALL_MODES
   : [
-      { isNative: true, endpointRoutes: true, legacy: false, mode: 'dsr' },
-      { isNative: true, endpointRoutes: false, legacy: true, mode: 'snat' },
-      { isNative: false, endpointRoutes: true, legacy: true, mode: 'snat' },
-      { isNative: false, endpointRoutes: false, legacy: false, mode: 'snat' },
+      { isNative: true, endpointRoutes: true, legacy: false, mode: 'dsr', sockets: true },
+      { isNative: true, endpointRoutes: false, legacy: true, mode: 'snat', sockets: true },
+      { isNative: false, endpointRoutes: true, legacy: true, mode: 'snat', sockets: true },
+      { isNative: false, endpointRoutes: false, legacy: false, mode: 'snat', sockets: true },
+      { isNative: true, endpointRoutes: true, legacy: false, mode: 'snat', sockets: false },
+      { isNative: false, endpointRoutes: false, legacy: true, mode: 'snat', sockets: false },
     ];
 
 interface Way extends Probe {
@@ -181,7 +191,7 @@ function probesFrom(place: string): Way[] {
 function seenAs(
   place: string,
   way: Way,
-  { isNative, mode }: (typeof MODES)[number],
+  { isNative, mode, sockets }: (typeof MODES)[number],
   routers: Record<string, string>,
 ) {
   const { node } = SERVICES[way.service];
@@ -193,12 +203,14 @@ function seenAs(
   // A host port is its own node's alone: another node meets it on the wire.
   if (way.title.includes('host port')) return undefined;
   if (place === 'left' || place === 'right' || way.service === 'hosted') return undefined;
+  // A pod must not see itself as a client: it would answer past the datapath.
+  if (!sockets && place === way.service) return '169.254.42.1';
   return podIps[place];
 }
 
 for (const mode of MODES) {
-  const { isNative, endpointRoutes, legacy } = mode;
-  const title = `${isNative ? 'native' : 'vxlan'}, endpoint routes ${endpointRoutes ? 'on' : 'off'}, Host: ${legacy ? 'Legacy' : 'BPF'}, ${mode.mode}`;
+  const { isNative, endpointRoutes, legacy, sockets } = mode;
+  const title = `${isNative ? 'native' : 'vxlan'}, endpoint routes ${endpointRoutes ? 'on' : 'off'}, Host: ${legacy ? 'Legacy' : 'BPF'}, ${mode.mode}${sockets ? '' : ', pods packet by packet'}`;
   test.serial(title, async t => {
     await lab.upgrade({
       kubeProxyReplacement: true,
@@ -207,6 +219,7 @@ for (const mode of MODES) {
       'endpointRoutes.enabled': endpointRoutes,
       'bpf.hostLegacyRouting': legacy,
       'loadBalancer.mode': mode.mode,
+      'socketLB.hostNamespaceOnly': !sockets,
     });
     const routers: Record<string, string> = {};
     for (const node of ['left', 'right'])

@@ -79,9 +79,8 @@ function serviceDetails(status: StatusResponse): string {
   const rows = [
     ['  Status:', mode],
     ['  Socket LB:', state],
-    // Translations at sockets are not shown one by one.
-    ['  Socket LB Tracing:', 'Disabled'],
-    ['  Socket LB Coverage:', 'Full'],
+    ['  Socket LB Tracing:', state],
+    ['  Socket LB Coverage:', features?.['socket-lb-coverage'] ?? 'Full'],
     ...(mode === 'True' ? [['  Devices:', devices(status)]] : []),
     ...(features
       ? [
