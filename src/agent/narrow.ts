@@ -1,3 +1,4 @@
+import { identified } from '../cluster/identified.ts';
 import { SERVICE_NAME_LABEL } from '../model/labels.ts';
 import type {
   CiliumEndpoint,
@@ -5,7 +6,6 @@ import type {
   CiliumNode,
   Container,
   EndpointSlice,
-  KubeObject,
   Namespace,
   Pod,
   Service,
@@ -156,13 +156,4 @@ export function pickNamespace(namespace: Namespace): Namespace {
       ...(annotations ? { annotations } : {}),
     },
   } as Namespace;
-}
-
-function identified({ apiVersion, kind, metadata }: KubeObject): KubeObject {
-  const { name, namespace, uid } = metadata;
-  return {
-    apiVersion,
-    kind,
-    metadata: { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) },
-  };
 }

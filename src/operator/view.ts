@@ -1,3 +1,4 @@
+import { identified } from '../cluster/identified.ts';
 import type { ClusterClient, Informer } from '../cluster/types.ts';
 import type { CiliumEndpoint, CiliumIdentity, CiliumNode, KubeObject, Node, Pod } from '../model/types.ts';
 
@@ -15,7 +16,7 @@ export interface OperatorView {
  * of most that it exists.
  */
 export function watchCluster(client: ClusterClient): OperatorView {
-  const exists = { metadataOnly: true, pick: metadataOnly } as const;
+  const exists = { metadataOnly: true, pick: identified } as const;
   return {
     nodes: client.informer<Node>('Node', { pick: nodeReadiness }),
     pods: client.informer<Pod>('Pod', exists),
@@ -28,7 +29,7 @@ export function watchCluster(client: ClusterClient): OperatorView {
 /** Of a Pod of the agents what tells whether it is ready, and where. */
 export function podReadiness(pod: Pod): Pod {
   const { deletionTimestamp } = pod.metadata;
-  const slim = metadataOnly(pod);
+  const slim = identified(pod);
   return {
     ...slim,
     metadata: { ...slim.metadata, ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }) },
@@ -42,17 +43,10 @@ function nodeReadiness(node: Node): Node {
   const taints = node.spec?.taints;
   const conditions = node.status?.conditions?.filter(({ type }) => type === 'NetworkUnavailable');
   return {
-    ...metadataOnly(node),
+    ...identified(node),
     ...(taints === undefined ? {} : { spec: { taints } }),
     ...(conditions === undefined ? {} : { status: { conditions } }),
   } as Node;
-}
-
-/** What is needed of objects that only have to exist. */
-function metadataOnly<T extends KubeObject>(object: T): T {
-  const { name, namespace, uid } = object.metadata;
-  const metadata = { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
-  return { apiVersion: object.apiVersion, kind: object.kind, metadata } as T;
 }
 
 /** A whole object, but for the server's book-keeping: half of it. */
@@ -64,7 +58,7 @@ export function withoutManagers<T extends KubeObject>(object: T): T {
 function identityOnly(endpoint: CiliumEndpoint): CiliumEndpoint {
   const owners = endpoint.metadata.ownerReferences;
   const identity = endpoint.status?.identity?.id;
-  const slim = metadataOnly(endpoint);
+  const slim = identified(endpoint);
   return {
     ...slim,
     metadata: { ...slim.metadata, ...(owners === undefined ? {} : { ownerReferences: owners }) },
