@@ -65,6 +65,7 @@ export class Kubelet {
   async start(recovered: readonly RecoveredSandbox[]): Promise<void> {
     await this.#reporter.register();
     await this.#options.pods.synced;
+    if (this.#closed) return;
     for (const one of recovered) {
       const { pod: ref } = one.sandbox;
       const pod = this.#options.pods.get(ref.name, ref.namespace);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { DeleteOptions } from '../../src/cluster/index.ts';
 import type { Deployment, EndpointSlice, Event, Pod, ReplicaSet, Service } from '../../src/model/types.ts';
 import { refusal, UnreliableClient } from './unreliable-client.ts';
-import { ControllerWorld, service } from './world.ts';
+import { ControllerWorld, NODES, service } from './world.ts';
 
 const RUNS = process.env['FIMBRIA_TEST_FULL'] === '1' ? 100 : 8;
 
@@ -175,4 +175,36 @@ test('all controllers together have one watch of each kind', async t => {
   await world.untilRolledOut('web');
   t.is(new Set(watched).size, watched.length);
   t.true(watched.includes('CiliumEndpoint'));
+});
+
+test('controllers that are given up while they start leave nothing running', async t => {
+  const world = await ControllerWorld.start(t);
+  /** How often kubelets of the runtime of now looked after it; `times` resolves when they have so often. */
+  const looks = () => {
+    const { runtime } = world;
+    const waiting: { at: number; resolve(): void }[] = [];
+    const count = {
+      of: 0,
+      times: (at: number) => new Promise<void>(resolve => waiting.push({ at, resolve })),
+    };
+    runtime.networkAway = async () => {
+      count.of++;
+      for (const { at, resolve } of waiting) if (count.of >= at) resolve();
+      return undefined;
+    };
+    return count;
+  };
+  const client = new UnreliableClient(world.cluster.newClient());
+  const { create } = client;
+  // The second node is never registered; the first one's kubelet begins.
+  client.create = (object, ...more) =>
+    object.kind === 'Node' && object.metadata.name === 'n1' ? new Promise(() => {}) : create(object, ...more);
+  void world.startControllers(client);
+  const half = looks();
+  await half.times(1);
+  world.stopControllers();
+  const { of } = half;
+  await world.startControllers();
+  await looks().times(2 * NODES.length);
+  t.is(half.of, of);
 });

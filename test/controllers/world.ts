@@ -12,7 +12,7 @@ export const NODES = ['n0', 'n1'].map((name, i) => ({ name, ip: `192.168.10.${10
 export class ControllerWorld {
   readonly cluster: Cluster;
   runtime = new FakeRuntime();
-  #running: { close(): void }[] = [];
+  #running = new AbortController();
 
   private constructor(cluster: Cluster) {
     this.cluster = cluster;
@@ -34,14 +34,16 @@ export class ControllerWorld {
     nodeGraceMs?: number,
   ): Promise<void> {
     this.runtime = new FakeRuntime();
-    const options = { client, runtime: this.runtime, nodes: NODES, version: '0.0.0', log: silent };
-    this.#running.push(
-      await startControllers({ ...options, ...(nodeGraceMs !== undefined && { nodeGraceMs }) }),
-    );
+    const { runtime } = this;
+    const { signal } = this.#running;
+    const options = { client, runtime, nodes: NODES, version: '0.0.0', log: silent, signal };
+    await startControllers({ ...options, ...(nodeGraceMs !== undefined && { nodeGraceMs }) });
   }
 
+  /** Also those whose start is held up. */
   stopControllers(): void {
-    for (const controllers of this.#running.splice(0)) controllers.close();
+    this.#running.abort();
+    this.#running = new AbortController();
   }
 
   async deploy(name: string, replicas: number, more: Partial<Deployment['spec']> = {}): Promise<Deployment> {
