@@ -61,9 +61,9 @@ export class MasqueradeSync {
   }
 
   async #sync(): Promise<void> {
-    const failures = (await Promise.allSettled([this.#syncList()])).filter(o => o.status === 'rejected');
+    const [list] = await Promise.allSettled([this.#syncList()]);
     await this.#syncRules();
-    if (failures[0]) throw failures[0].reason;
+    if (list.status === 'rejected') throw list.reason;
   }
 
   async #syncList(): Promise<void> {

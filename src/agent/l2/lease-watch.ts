@@ -1,15 +1,10 @@
+import { identified } from '../../cluster/identified.ts';
 import type { ClusterClient, Informer } from '../../cluster/types.ts';
 import type { Lease } from '../../model/types.ts';
 
 /** What is kept of a lease: that it is there, and whose it is. */
-function pickHolder({ apiVersion, kind, metadata, spec }: Lease): Lease {
-  const { name, namespace, uid } = metadata;
-  return {
-    apiVersion,
-    kind,
-    metadata: { name, namespace, uid },
-    spec: { holderIdentity: spec?.holderIdentity },
-  } as Lease;
+function pickHolder(lease: Lease): Lease {
+  return { ...identified(lease), spec: { holderIdentity: lease.spec?.holderIdentity } } as Lease;
 }
 
 /** Tells candidates at once when a lease of a namespace is given back or deleted; one watch for all of them. */
